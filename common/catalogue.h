@@ -1,0 +1,140 @@
+/*
+ * The catalogue: what every reader needs to know, in shared memory that logd alone writes (ARCHITECTURE §6). One sparse object of fixed size;
+ * offsets, never pointers. common/README.md draws it; docs/shared-memory.md has every field.
+ *
+ *   page 0            struct catalogue_head
+ *   files             CATALOGUE_FILES x struct catalogue_file
+ *   names             hash of names: CATALOGUE_BUCKETS x u32 (slot + 1), linear probing
+ *   sorted            two arrays (u32 slots in byte order of names), the current one by a sequence counter
+ *   topics            CATALOGUE_TOPICS x struct catalogue_topic
+ *   heap              blocks of powers of two for the lists (extents, losses)
+ */
+#ifndef TOPICS_CATALOGUE_H
+#define TOPICS_CATALOGUE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "common/frame.h"
+#include "common/topic_config.h"
+
+enum {
+	CATALOGUE_VERSION = 1,
+	CATALOGUE_FILES = 65536,
+	CATALOGUE_BUCKETS = 1 << 23,
+	CATALOGUE_TOPICS = 1 << 22,
+	CATALOGUE_NO_SLOT = -1,
+};
+#define CATALOGUE_SIZE ((size_t)16 << 30)
+
+/* Where a run of a topic's records lies: one batch entry of one frame. 40 bytes, immutable but for `file` and `offset` (see catalogue_move). */
+struct extent {
+	uint64_t first_seq;
+	uint64_t offset;      /* of the frame in the file */
+	uint64_t payload;     /* data + meta bytes of the batch */
+	uint32_t count;
+	uint32_t length;      /* of the frame */
+	uint32_t file;        /* index in the table of files */
+	uint32_t entry;       /* offset of the batch entry from the frame's start */
+};
+
+struct loss {
+	uint64_t from;
+	uint64_t to;          /* inclusive */
+	uint32_t reason;      /* enum reason */
+	uint32_t flags;       /* ENTRY_POSSIBLE */
+};
+
+struct catalogue_file {
+	uint64_t id;          /* 0: free */
+	uint64_t number;
+	uint64_t first_lsn;
+	uint32_t kind;        /* 'w', 'e' */
+	uint32_t generation;  /* rises when the index is used for another file */
+};
+
+/* A topic's numbers as a reader copies them, all of one moment. */
+struct topic_numbers {
+	uint64_t id;            /* 0: no topic in this slot */
+	uint64_t head;          /* highest published seq */
+	uint64_t durable;       /* highest seq known synced */
+	uint64_t earliest;      /* first live seq; head + 1 when empty */
+	uint64_t floor;         /* eviction floor: every seq <= it is gone; 0 none */
+	uint64_t count;         /* live records */
+	uint64_t bytes;         /* their data + meta */
+	int64_t last_write_ts;  /* 0: never */
+	uint32_t floor_reason;
+	uint32_t losses;        /* number of losses */
+	uint64_t extents;       /* number of extents */
+};
+
+/* ---- reader: any worker ---- */
+
+struct catalogue; /* private handle: a mapping */
+
+/* Maps `fd` read-only; checks magic and version. The descriptor stays the caller's. */
+enum error catalogue_open(struct catalogue **catalogue, int fd);
+void catalogue_close(struct catalogue **catalogue);
+uint64_t catalogue_number(const struct catalogue *catalogue);
+uint64_t catalogue_topic_count(const struct catalogue *catalogue);
+
+/* The slot of a name, or CATALOGUE_NO_SLOT. */
+int64_t catalogue_find(const struct catalogue *catalogue, const char *name, size_t length);
+
+/* Copies the numbers. ERR_TOPIC_NOT_FOUND: the slot holds no topic. ERR_AGAIN: a writer died in the middle (wait for the next catalogue). */
+enum error catalogue_numbers(const struct catalogue *catalogue, int64_t slot, struct topic_numbers *numbers);
+
+/* Name (at least TOPIC_NAME_MAX + 1 bytes of room; returns the length through *length) and configuration of the topic `id` in `slot`.
+ * ERR_TOPIC_NOT_FOUND if another topic is there by now. */
+enum error catalogue_config(const struct catalogue *catalogue, int64_t slot, uint64_t id, struct topic_config *config);
+enum error catalogue_name(const struct catalogue *catalogue, int64_t slot, uint64_t id, char *name, size_t *length);
+
+/* Copies up to `room` extents of the topic, from the first that ends at or after `seq` on; *count says how many. Only those published. */
+enum error catalogue_extents(const struct catalogue *catalogue, int64_t slot, uint64_t id, uint64_t seq, struct extent *extents, unsigned room,
+                             unsigned *count);
+
+/* The first loss with to >= seq, if any: ERR_OK or ERR_AGAIN when there is none. */
+enum error catalogue_loss(const struct catalogue *catalogue, int64_t slot, uint64_t id, uint64_t seq, struct loss *loss);
+
+/* The file with this index. */
+enum error catalogue_file(const struct catalogue *catalogue, uint32_t file, struct catalogue_file *out);
+
+/* Slots in byte order of names, from the first name that is >= `from` (`after`: > `from`) on. Names are read again by the caller, who compares. */
+enum error catalogue_list(const struct catalogue *catalogue, const char *from, size_t from_length, bool after, uint32_t *slots, unsigned room,
+                          unsigned *count);
+
+/* ---- writer: logd (implemented in common/catalogue_writer.c so that tests race both halves) ---- */
+
+struct catalogue_writer;
+
+/* Lays out a new, empty catalogue in the zeroed object `fd`. */
+enum error catalogue_writer_create(struct catalogue_writer **writer, int fd, uint64_t number);
+void catalogue_writer_destroy(struct catalogue_writer **writer);
+
+/* ERR_LIMIT when there are CATALOGUE_TOPICS. A freed slot is used again last. */
+enum error catalogue_topic_add(struct catalogue_writer *writer, const char *name, size_t length, const struct topic_config *config,
+                               const struct topic_numbers *numbers, uint32_t *slot);
+void catalogue_topic_remove(struct catalogue_writer *writer, uint32_t slot);
+void catalogue_topic_config(struct catalogue_writer *writer, uint32_t slot, const struct topic_config *config);
+
+/* Sets all numbers but `extents` and `losses`, which the writer keeps itself. One sequence-counter section. */
+void catalogue_topic_numbers(struct catalogue_writer *writer, uint32_t slot, const struct topic_numbers *numbers);
+
+/* Appends; seqs rise. ERR_NOMEM when the heap is full. Seen by readers with the next catalogue_topic_numbers. */
+enum error catalogue_extent_add(struct catalogue_writer *writer, uint32_t slot, const struct extent *extent);
+enum error catalogue_loss_add(struct catalogue_writer *writer, uint32_t slot, const struct loss *loss);
+
+/* Drops the extents that end at or below `floor`. */
+void catalogue_extents_drop(struct catalogue_writer *writer, uint32_t slot, uint64_t floor);
+
+/* The extent that holds `seq` now lies elsewhere (a failed sync moved its frame). */
+enum error catalogue_move(struct catalogue_writer *writer, uint32_t slot, uint64_t seq, uint32_t file, uint64_t offset);
+
+/* Table of files: an index that stays until catalogue_file_remove. */
+enum error catalogue_file_add(struct catalogue_writer *writer, uint64_t id, uint64_t number, uint64_t first_lsn, uint32_t kind, uint32_t *file);
+void catalogue_file_remove(struct catalogue_writer *writer, uint32_t file);
+
+#endif

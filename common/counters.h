@@ -1,0 +1,46 @@
+/*
+ * What a worker says about itself: written by the worker of that slot alone, read by everyone, handed to the slot's next worker so that
+ * counts and read clocks outlive a process.
+ */
+#ifndef TOPICS_COUNTERS_H
+#define TOPICS_COUNTERS_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { COUNTERS_READ_CLOCKS = 1 << 20 };
+
+struct read_clock {
+	_Atomic uint64_t topic;   /* 0: free */
+	_Atomic int64_t ts;       /* last read, ms since the epoch */
+};
+
+struct counters {
+	_Atomic uint64_t completions_read; /* index into the completion ring of the CURRENT process of this slot */
+	_Atomic uint32_t sleeping;         /* common/wake.h */
+	_Atomic uint32_t ready;            /* this process accepts connections */
+	_Atomic uint64_t connections;      /* open now */
+	_Atomic uint64_t connections_total;
+	_Atomic uint64_t requests_total;
+	_Atomic uint64_t responses_4xx;
+	_Atomic uint64_t responses_5xx;
+	_Atomic uint64_t appends_total;
+	_Atomic uint64_t records_in_total;
+	_Atomic uint64_t reads_total;
+	_Atomic uint64_t records_out_total;
+	_Atomic uint64_t bytes_in_total;
+	_Atomic uint64_t bytes_out_total;
+	_Atomic uint64_t accept_pauses;
+	_Atomic uint64_t ring_full_total;
+	uint8_t reserved[4096 - 16 * 8];
+	struct read_clock clocks[COUNTERS_READ_CLOCKS]; /* open addressing by topic id, 8 probes; a full neighbourhood overwrites the oldest */
+};
+
+/* Moves the read clock of `topic` to `ts` in the worker's own counters. */
+void counters_touch(struct counters *own, uint64_t topic, int64_t ts);
+
+/* The newest read of `topic` over `n` workers' counters; 0 if never. */
+int64_t counters_last_read(const struct counters *const *all, unsigned n, uint64_t topic);
+
+#endif

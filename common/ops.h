@@ -1,0 +1,76 @@
+/*
+ * The outside world, as logd's engine and log see it: files, clocks, randomness, background work. Production fills the table from
+ * logd/ops_system.c; tests fill it from a simulated world that drops, reorders and tears unsynced writes, fails the n-th call and kills at any
+ * (ARCHITECTURE §8). The engine owns no thread, lock or sleep: a sync is two calls, start and done.
+ *
+ * Files are named by kind and id, never by path: (dir 'd'ata, kind 'w', id) is the file `w<16 hex digits>` of the data directory. Handles are small
+ * non-negative ints that the table gives out (in production: descriptors). Calls return 0 or a positive errno.
+ */
+#ifndef TOPICS_OPS_H
+#define TOPICS_OPS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/frame.h"
+
+struct file_name {
+	uint8_t kind;        /* 'w', 'c', 'd', 'q' */
+	uint64_t id;
+	uint64_t offset;     /* 'q' only */
+};
+
+/* One sync job: the files to sync, in order, oldest first. */
+enum { SYNC_FILES_MAX = 16 };
+struct sync_job {
+	int files[SYNC_FILES_MAX];
+	unsigned count;
+	uint64_t lsn;        /* the caller's: what is synced when it is done */
+	int error;           /* set by the table: errno of the first failure, 0 */
+	uint64_t took_us;    /* set by the table */
+};
+
+struct ops {
+	void *world;
+
+	/* Names in the data directory, each once; ends with a callback result != 0. */
+	int (*list)(void *world, int (*each)(void *context, const struct file_name *name, uint64_t size), void *context);
+
+	/* Opens an existing file for reading and writing. */
+	int (*open)(void *world, const struct file_name *name, int *file);
+	/* Makes a file (EEXIST if it is there) and opens it. */
+	int (*create)(void *world, const struct file_name *name, int *file);
+	int (*close)(void *world, int file);
+	int (*size)(void *world, int file, uint64_t *size);
+	/* Space for [0, size), zero where nothing was written; extends the file. */
+	int (*allocate)(void *world, int file, uint64_t size);
+	/* As the system call: may be short. *done is set also on errors. */
+	int (*pwrite)(void *world, int file, const void *bytes, size_t length, uint64_t offset, size_t *done);
+	int (*pread)(void *world, int file, void *bytes, size_t length, uint64_t offset, size_t *done);
+	int (*unlink)(void *world, const struct file_name *name);
+	int (*sync_dir)(void *world);
+
+	/* Synchronous sync; only for start-up, checkpoints at a clean stop and recovery. */
+	int (*sync)(void *world, int file);
+	/* Begins a sync beside the engine; at most one at a time. Its end is told by the caller of the engine (engine_sync_done). */
+	int (*sync_start)(void *world, const struct sync_job *job);
+	/* Begins to make and allocate the next file of `size` bytes, header zero, directory synced. At most one at a time. Its end: engine_prepared. */
+	int (*prepare_start)(void *world, uint64_t id, uint64_t size);
+
+	/* The ephemeral log's files: memory objects that the supervisor keeps. `create` asks for a new one (answers at once in tests; in production the
+	 * supervisor has sent reserve objects ahead: EAGAIN when none has come yet). */
+	int (*ephemeral_create)(void *world, uint64_t id, uint64_t size, int *file);
+	int (*ephemeral_list)(void *world, int (*each)(void *context, uint64_t id, uint64_t size, int file), void *context);
+	int (*ephemeral_retire)(void *world, uint64_t id);
+
+	int64_t (*wall_ms)(void *world);
+	uint64_t (*monotonic_us)(void *world);
+	int (*boot_token)(void *world, struct boot_token *token);
+	void (*random)(void *world, void *bytes, size_t length);
+
+	/* Named failpoints; does nothing without --enable-failpoints. */
+	void (*failpoint)(void *world, const char *name);
+};
+
+#endif

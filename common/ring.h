@@ -1,0 +1,102 @@
+/*
+ * The request ring of one worker process: single producer (the worker), single consumer (logd), contiguous entries that
+ * are begun only when they are complete. See common/README.md for the life of an entry and docs/shared-memory.md for the fields.
+ *
+ * Three memory objects belong to a worker, each written by one side alone:
+ *   request object    worker writes: indices of what is published, the ring's bytes, the large area
+ *   completion object logd writes: release positions and marks, completions (common/completion.h)
+ *   counters object   worker writes: read index of completions, sleep flag, counters (common/counters.h)
+ */
+#ifndef TOPICS_RING_H
+#define TOPICS_RING_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "common/request.h"
+
+enum {
+	RING_SLOTS = 4096,      /* entries outstanding at most; also the places of the completion ring */
+	RING_ENTRY_MAX = 1 << 20, /* a larger request goes through the large area */
+};
+#define RING_BYTES ((size_t)8 << 20)
+
+/* First page of the request object. Written by the worker alone. */
+struct ring_shared {
+	_Atomic uint64_t tail;       /* bytes published since the beginning; ring offset = tail % RING_BYTES; stored with release after the entry's bytes */
+	_Atomic uint64_t published;  /* entries published, pads not counted; stored (release) before tail */
+	uint8_t reserved[4080];
+};
+/* Then RING_BYTES of ring, then the large area. */
+#define RING_DATA_OFFSET ((size_t)4096)
+#define RING_LARGE_OFFSET (RING_DATA_OFFSET + RING_BYTES)
+
+/* First part of the completion object. Written by logd alone. */
+struct ring_release {
+	_Atomic uint64_t released;      /* every byte before it is free again; rises in ring order; release */
+	_Atomic uint64_t released_count;/* entries before it */
+	_Atomic uint64_t large_released;/* large requests released so far; the area is free when it equals those published */
+	_Atomic uint64_t taking;        /* 1 + number of the entry that is being taken, 0 = none (poison, ARCHITECTURE §5) */
+	_Atomic uint32_t taking_deaths; /* deaths by a fault that the entry in `taking` was noted at */
+	uint32_t reserved0;
+	uint8_t reserved[4096 - 40];
+	_Atomic uint64_t marks[RING_SLOTS]; /* entry n is released when marks[n % RING_SLOTS] == n + 1 */
+};
+
+/* ---- producer: the worker ---- */
+
+struct ring_producer; /* private handle */
+
+/* `request` maps the request object (writable), `release` the completion object (read-only); neither is owned. */
+enum error ring_producer_create(struct ring_producer **producer, void *request, size_t large_bytes, const struct ring_release *release);
+void ring_producer_destroy(struct ring_producer **producer);
+
+/* Contiguous room for an entry of up to `length` bytes (<= RING_ENTRY_MAX, multiple of 8), or NULL when the ring is full now. Writes
+ * nothing that logd looks at until ring_publish. A second reserve without publish replaces the first. */
+void *ring_reserve(struct ring_producer *producer, size_t length);
+
+/* The large area if it is free, else NULL. *size is its length. */
+void *ring_reserve_large(struct ring_producer *producer, size_t *size);
+
+/* Publishes the reserved entry, now `length` <= reserved bytes long (multiple of 8; struct request first). `large`: it uses the large area.
+ * The caller then looks whether logd must be woken. */
+void ring_publish(struct ring_producer *producer, size_t length, bool large);
+
+/* Entries published and not released. */
+uint64_t ring_outstanding(const struct ring_producer *producer);
+
+/* ---- consumer: logd ---- */
+
+struct ring_consumer;
+
+/* A new logd goes on where `release` (its own page, written by its predecessor) says. `request` is mapped read-only, `release` writable. */
+enum error ring_consumer_create(struct ring_consumer **consumer, const void *request, size_t large_bytes, struct ring_release *release);
+void ring_consumer_destroy(struct ring_consumer **consumer);
+
+/* True if something is published that has not been taken. */
+bool ring_pending(const struct ring_consumer *consumer);
+
+/*
+ * Looks at the next entry: copies its head (only the head) into *head and gives its number. ERR_AGAIN: nothing there.
+ * ERR_PROTOCOL: the ring breaks its layout (length, bounds, indices going back or too far): the worker must be cut off. Pads are skipped.
+ * The position moves on only with ring_take.
+ */
+enum error ring_peek(struct ring_consumer *consumer, struct request *head, uint64_t *number);
+
+/* Copies the parts behind the head (request_size(head) - 128 bytes; ring or large area) into `out` and moves on. The one read of these bytes. */
+enum error ring_take(struct ring_consumer *consumer, const struct request *head, uint8_t *out);
+
+/* True if entry `number` was released by an earlier logd (only meaningful while catching up after a start). Then ring_skip moves on. */
+bool ring_is_released(const struct ring_consumer *consumer, uint64_t number);
+void ring_skip(struct ring_consumer *consumer, const struct request *head);
+
+/* Marks entry `number` released; space comes back in order. */
+void ring_release(struct ring_consumer *consumer, uint64_t number);
+
+/* Notes in the shared page that the entry is being taken (0: none). */
+void ring_note_taking(struct ring_consumer *consumer, uint64_t number_plus_one);
+
+#endif

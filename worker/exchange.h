@@ -1,0 +1,85 @@
+/*
+ * One request and its answer. The HTTP layer (connection.c, http.c) makes an exchange when a head is complete, routes it, gathers its body, and calls the
+ * route's handler; the handler answers at once or parks it. Answers of a connection leave in the order of its requests, whoever is ready first.
+ */
+#ifndef TOPICS_EXCHANGE_H
+#define TOPICS_EXCHANGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+
+struct worker;
+struct connection;
+struct route;
+
+struct slice { const char *at; size_t length; };
+
+enum method { METHOD_GET, METHOD_HEAD, METHOD_POST, METHOD_PUT, METHOD_PATCH, METHOD_DELETE, METHOD_OPTIONS, METHOD_OTHER };
+
+/* A growable run of bytes that an answer is rendered into. */
+struct buffer { uint8_t *bytes; size_t length; size_t room; };
+enum error buffer_reserve(struct buffer *buffer, size_t more); /* at least `more` bytes beyond length */
+void buffer_free(struct buffer *buffer);
+
+enum { EXCHANGE_PARAMETERS = 8 };
+
+struct exchange {
+	/* the request; pointers lead into memory of the exchange */
+	enum method method;
+	int minor;                    /* HTTP/1.x */
+	const struct route *route;
+	struct slice path;            /* as sent, without query */
+	struct slice query;           /* as sent, without '?' */
+	char name[2][256];            /* decoded path parameters (topic, seq text, ...), checked for length only */
+	size_t name_length[2];
+	struct slice content_type, content_encoding, accept, accept_encoding, authorization, idempotency_key, if_none_match;
+	const uint8_t *body;
+	size_t body_length;
+	uint64_t started_us;          /* CLOCK_MONOTONIC, when the head was complete */
+
+	/* the answer */
+	struct buffer answer;         /* body rendered so far */
+	char headers[1024];           /* extra header lines, each with CRLF */
+	size_t headers_length;
+	uint64_t wal_us, sync_us, throttle_us; /* for `performance` and Server-Timing */
+	int64_t records_scanned;      /* -1: none */
+
+	/* parking: set by exchange_park */
+	void *parked;                 /* the handler's own */
+	void (*cancel)(struct exchange *exchange); /* the connection is gone: forget it (release `parked`); no answer is sent */
+
+	struct worker *worker;
+	struct connection *connection;
+	struct exchange *next;        /* in the connection's order */
+	bool done;
+	bool close_after;
+};
+
+/* Adds a header line to the answer. */
+void exchange_header(struct exchange *exchange, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/*
+ * Ends the exchange with the JSON object in `answer`, whose last '}' has not been written: adds ,"performance":{…}} and the Server-Timing header. The
+ * exchange is gone after this call (as after the other enders).
+ */
+void exchange_success(struct exchange *exchange, int status);
+
+/* Ends it with the bytes in `answer` as they are. */
+void exchange_plain(struct exchange *exchange, int status, const char *content_type);
+
+/* Ends it with the error envelope (or problem+json). `detail`: a JSON object's text or NULL. 429 and 503 get Retry-After. */
+void exchange_error(struct exchange *exchange, enum error error, const char *detail, const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* The handler will end it later. */
+void exchange_park(struct exchange *exchange, void *parked, void (*cancel)(struct exchange *exchange));
+
+/* Value of a query parameter, form-decoded into `out`: ERR_OK, ERR_AGAIN (absent), ERR_INVALID_REQUEST (too long, bad escape). The first counts. */
+enum error exchange_query(const struct exchange *exchange, const char *name, char *out, size_t room, size_t *length);
+/* The same as a bool or an unsigned integer; absent leaves *value. On ERR_INVALID_REQUEST the error has been answered. */
+enum error exchange_query_bool(struct exchange *exchange, const char *name, bool *value);
+enum error exchange_query_u64(struct exchange *exchange, const char *name, uint64_t *value);
+
+#endif

@@ -14,7 +14,9 @@
 #include "common/ring.h"
 
 enum { COMPLETION_BODY_MAX = 64 * 1024 };
-#define COMPLETION_BODIES ((size_t)8 << 20) /* bytes of the ring of bodies, sparse */
+/* Bytes of the ring of bodies, sparse: room for a largest body per place and for what is left free where the ring ends, so a free place always has room.
+ * It begins anew at its start whenever the worker has read everything, so that only what is really outstanding takes memory. */
+#define COMPLETION_BODIES ((size_t)COMPLETION_BODY_MAX * (RING_SLOTS + 1))
 
 enum completion_flags { COMPLETION_CREATED = 1, COMPLETION_DEDUPED = 2, COMPLETION_MORE = 4 /* a further place follows for this request */ };
 
@@ -38,10 +40,12 @@ _Static_assert(sizeof(struct completion) == 64, "a completion's head is 64 bytes
 /* The completion object: struct ring_release, then this, then COMPLETION_BODIES bytes. Written by logd alone. */
 struct completion_shared {
 	_Atomic uint64_t written;   /* places written since the beginning; release, after place and body */
-	uint64_t body_written;      /* bytes of bodies written since the beginning (logd's own, for the next logd) */
+	_Atomic uint64_t body_written; /* bytes of bodies written since the beginning (logd's own, for the next logd) */
 	uint8_t reserved[4080];
 	struct completion places[RING_SLOTS];
 	uint64_t body_at[RING_SLOTS]; /* where each place's body begins (bytes since the beginning) */
+	_Atomic uint64_t numbers[RING_SLOTS]; /* 1 + number of the answer that the place holds, stored before the place is written: tells an answer that was
+	                                       * published from one that a dead logd only wrote */
 };
 size_t completion_object_size(void);
 #define COMPLETION_OFFSET (sizeof(struct ring_release))
@@ -52,7 +56,7 @@ struct completion_writer;
 enum error completion_writer_create(struct completion_writer **writer, void *object, const _Atomic uint64_t *read_index);
 void completion_writer_destroy(struct completion_writer **writer);
 
-/* Places free now (also with room for a largest body each, at most); ERR_PROTOCOL through *error if the worker's index is impossible. */
+/* Places free now, each with room for a largest body; ERR_PROTOCOL through *error if the worker's index is impossible. */
 uint32_t completion_room(struct completion_writer *writer, enum error *error);
 
 /* Writes one answer; the caller has made sure of room. It is seen with completion_publish. */
@@ -66,6 +70,8 @@ bool completion_stands(const struct completion_writer *writer, uint64_t request_
 
 /* ---- worker ---- */
 struct completion_reader;
+/* Begins with the first answer of a new object and sets *read_index to 0. Who hands the counters on to a new process sets it to 0 too, before logd hears of the
+ * new ring. */
 enum error completion_reader_create(struct completion_reader **reader, const void *object, _Atomic uint64_t *read_index);
 void completion_reader_destroy(struct completion_reader **reader);
 

@@ -30,21 +30,26 @@ struct ring_shared {
 	_Atomic uint64_t published;  /* entries published, pads not counted; stored (release) before tail */
 	uint8_t reserved[4080];
 };
+_Static_assert(sizeof(struct ring_shared) == 4096, "one page");
 /* Then RING_BYTES of ring, then the large area. */
 #define RING_DATA_OFFSET ((size_t)4096)
 #define RING_LARGE_OFFSET (RING_DATA_OFFSET + RING_BYTES)
 
+struct ring_place { uint64_t position, count; };
+
 /* First part of the completion object. Written by logd alone. */
 struct ring_release {
 	_Atomic uint64_t released;      /* every byte before it is free again; rises in ring order; release */
-	_Atomic uint64_t released_count;/* entries before it */
-	_Atomic uint64_t large_released;/* large requests released so far; the area is free when it equals those published */
+	_Atomic uint64_t released_count;/* entries before it; release */
+	_Atomic uint64_t place;         /* which of `places` counts (lowest bit); stored (release) after it was written: a death in between leaves the other */
 	_Atomic uint64_t taking;        /* 1 + number of the entry that is being taken, 0 = none (poison, ARCHITECTURE §5) */
 	_Atomic uint32_t taking_deaths; /* deaths by a fault that the entry in `taking` was noted at */
 	uint32_t reserved0;
-	uint8_t reserved[4096 - 40];
-	_Atomic uint64_t marks[RING_SLOTS]; /* entry n is released when marks[n % RING_SLOTS] == n + 1 */
+	struct ring_place places[2];    /* for the next logd: released and released_count, both of one moment */
+	uint8_t reserved[4096 - 40 - 32];
+	_Atomic uint64_t marks[RING_SLOTS]; /* entry n is released when marks[n % RING_SLOTS] == n + 1; release */
 };
+_Static_assert(offsetof(struct ring_release, marks) == 4096, "the marks begin at a page");
 
 /* ---- producer: the worker ---- */
 
@@ -58,7 +63,7 @@ void ring_producer_destroy(struct ring_producer **producer);
  * nothing that logd looks at until ring_publish. A second reserve without publish replaces the first. */
 void *ring_reserve(struct ring_producer *producer, size_t length);
 
-/* The large area if it is free, else NULL. *size is its length. */
+/* The large area if it is free (the last request that used it is released), else NULL. *size is its length. */
 void *ring_reserve_large(struct ring_producer *producer, size_t *size);
 
 /* Publishes the reserved entry, now `length` <= reserved bytes long (multiple of 8; struct request first). `large`: it uses the large area.
@@ -96,7 +101,13 @@ void ring_skip(struct ring_consumer *consumer, const struct request *head);
 /* Marks entry `number` released; space comes back in order. */
 void ring_release(struct ring_consumer *consumer, uint64_t number);
 
-/* Notes in the shared page that the entry is being taken (0: none). */
+/* Notes in the shared page that the entry is being taken (0: none). Another entry than noted before begins with no deaths. */
 void ring_note_taking(struct ring_consumer *consumer, uint64_t number_plus_one);
+
+/* A new logd after a death by a fault: counts it for the entry that was being taken, if one was. */
+void ring_note_death(struct ring_consumer *consumer);
+
+/* Deaths by a fault that entry `number` was noted at. */
+uint32_t ring_deaths(const struct ring_consumer *consumer, uint64_t number);
 
 #endif

@@ -1,0 +1,29 @@
+/*
+ * The two threads of logd: one syncs, one makes the next file. Each has one job at a time, as common/ops.h says; results are taken by the loop. They touch nothing
+ * of the engine.
+ */
+#ifndef TOPICS_JOBS_H
+#define TOPICS_JOBS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "common/ops.h"
+#include "logd/ops_system.h"
+
+struct jobs;
+
+enum error jobs_create(struct jobs **jobs);
+
+/* Lets what runs finish, then ends the threads. */
+void jobs_destroy(struct jobs **jobs);
+
+/* EBUSY while one of the kind runs or its result has not been taken. */
+int jobs_sync(struct jobs *jobs, const struct sync_job *job);
+int jobs_prepare(struct jobs *jobs, int data_dir, const char *name, uint64_t id, uint64_t size);
+
+int jobs_event_fd(const struct jobs *jobs);
+bool jobs_finished(struct jobs *jobs, struct job_result *result);
+
+#endif

@@ -1,0 +1,379 @@
+#include "logd/loop.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/catalogue.h"
+#include "common/completion.h"
+#include "common/control.h"
+#include "common/counters.h"
+#include "common/feed.h"
+#include "common/logging.h"
+#include "common/ring.h"
+#include "common/shm.h"
+#include "common/status.h"
+#include "common/wake.h"
+#include "logd/engine.h"
+#include "logd/ops_system.h"
+
+enum { BATCH_OF_ROUNDS = 16 };
+
+/* The objects of one worker process; mapped until the engine holds nothing of it any more. */
+struct attached {
+	uint64_t incarnation; /* 0: free */
+	uint32_t slot;
+	bool gone;            /* its process is dead */
+	void *request;
+	size_t request_size;
+	void *completion;
+	void *counters;
+	int wake_fd;
+};
+
+/* A dead worker's ring may be finished while its successor's is there already. */
+enum { ATTACHED_MAX = 4 * WORKERS_MAX };
+
+struct logd {
+	const struct inherit_logd *inherit;
+	struct logging logging;
+	struct status *status;
+	struct feed_shared *feed;
+	struct ops_system *world;
+	struct catalogue_writer *catalogue;
+	struct catalogue *old_catalogue;
+	struct engine *engine;
+	struct attached attached[ATTACHED_MAX];
+	bool started;
+	bool stopping;
+	int exit_status;
+	uint32_t state;
+};
+
+static void tell(struct logd *logd, struct control message)
+{
+	message.version = CONTROL_VERSION;
+	enum error error = control_send(logd->inherit->common.control_fd, &message, NULL, 0);
+	if (error == ERR_EOF)
+		logd->stopping = true;
+	else if (error != ERR_OK)
+		log_line(&logd->logging, LOG_LEVEL_ERROR, "cannot tell the supervisor %s: %s", control_name(message.type), error_text(error));
+}
+
+/* ---- what the engine asks for ---- */
+
+static void host_wake_worker(void *context, uint32_t slot)
+{
+	struct logd *logd = context;
+	for (unsigned i = 0; i < ATTACHED_MAX; i++) {
+		const struct attached *a = &logd->attached[i];
+		if (a->incarnation == 0 || a->slot != slot || a->gone)
+			continue;
+		const struct counters *counters = a->counters;
+		if (wake_needed(&counters->sleeping))
+			wake_write(a->wake_fd);
+	}
+}
+
+static void host_ring_broken(void *context, uint32_t slot, uint64_t incarnation)
+{
+	struct logd *logd = context;
+	log_line(&logd->logging, LOG_LEVEL_WARNING, "security: worker %u broke the layout of its ring; it is cut off", slot);
+	tell(logd, (struct control){ .type = CTL_RING_BROKEN, .slot = slot, .incarnation = incarnation });
+}
+
+static void detach(struct attached *a)
+{
+	shm_unmap(&a->request, a->request_size);
+	shm_unmap(&a->completion, completion_object_size());
+	shm_unmap(&a->counters, sizeof(struct counters));
+	if (a->wake_fd >= 0)
+		close(a->wake_fd);
+	*a = (struct attached){ .wake_fd = -1 };
+}
+
+static void host_ring_dropped(void *context, uint32_t slot, uint64_t incarnation)
+{
+	struct logd *logd = context;
+	for (unsigned i = 0; i < ATTACHED_MAX; i++)
+		if (logd->attached[i].incarnation == incarnation)
+			detach(&logd->attached[i]);
+	tell(logd, (struct control){ .type = CTL_RING_DROPPED, .slot = slot, .incarnation = incarnation });
+}
+
+static void host_file_born(void *context, uint64_t file_id, uint32_t kind)
+{
+	if (kind != 'e') /* the supervisor has the ephemeral log's objects already */
+		tell(context, (struct control){ .type = CTL_FILE_BORN, .a = file_id, .kind = kind });
+}
+
+static void host_file_retired(void *context, uint64_t file_id, uint32_t kind)
+{
+	if (kind != 'e') /* world_ephemeral_retired says it when the object is let go */
+		tell(context, (struct control){ .type = CTL_FILE_RETIRED, .a = file_id, .kind = kind });
+}
+
+static void host_catalogue_current(void *context, uint64_t number)
+{
+	struct logd *logd = context;
+	tell(logd, (struct control){ .type = CTL_READY, .a = number });
+	for (unsigned i = 0; i < ATTACHED_MAX; i++)
+		if (logd->attached[i].incarnation != 0)
+			host_wake_worker(logd, logd->attached[i].slot);
+}
+
+static void world_ephemeral_used(void *context, uint64_t id)
+{
+	tell(context, (struct control){ .type = CTL_EPHEMERAL_USED, .a = id, .kind = 'e' });
+}
+
+static void world_ephemeral_retired(void *context, uint64_t id)
+{
+	tell(context, (struct control){ .type = CTL_FILE_RETIRED, .a = id, .kind = 'e' });
+}
+
+/* ---- what the supervisor says ---- */
+
+static enum error attach(struct logd *logd, const struct control *message, const int *fds)
+{
+	struct attached *a = NULL;
+	for (unsigned i = 0; i < ATTACHED_MAX && a == NULL; i++)
+		if (logd->attached[i].incarnation == 0)
+			a = &logd->attached[i];
+	if (a == NULL)
+		return ERR_LIMIT;
+	*a = (struct attached){ .slot = message->slot, .wake_fd = fds[3], .request_size = RING_LARGE_OFFSET + message->a };
+	enum error error = shm_map(&a->request, fds[0], a->request_size, false);
+	if (error == ERR_OK)
+		error = shm_map(&a->completion, fds[1], completion_object_size(), true);
+	if (error == ERR_OK)
+		error = shm_map(&a->counters, fds[2], sizeof(struct counters), false);
+	if (error == ERR_OK) {
+		a->incarnation = message->incarnation;
+		error = engine_ring_add(logd->engine, message->slot, message->incarnation, a->request, message->a, a->completion, a->counters);
+	}
+	if (error != ERR_OK)
+		detach(a);
+	for (unsigned i = 0; i < 3; i++)
+		close(fds[i]);
+	return error;
+}
+
+static void worker_gone(struct logd *logd, const struct control *message)
+{
+	for (unsigned i = 0; i < ATTACHED_MAX; i++)
+		if (logd->attached[i].incarnation == message->incarnation)
+			logd->attached[i].gone = true;
+	engine_ring_gone(logd->engine, message->slot, message->incarnation);
+}
+
+/* Recovery. While it runs the rings fill and workers answer what needs no log. */
+static void start(struct logd *logd)
+{
+	char text[512] = "";
+	enum error error = engine_recover(logd->engine, text, sizeof text);
+	if (error == ERR_OK) {
+		logd->started = true;
+		if (text[0] != '\0')
+			log_line(&logd->logging, LOG_LEVEL_INFO, "%s", text);
+		return;
+	}
+	log_line(&logd->logging, LOG_LEVEL_ERROR, "the data directory cannot be used: %s%s%s", text[0] ? text : error_text(error),
+	         error == ERR_IO ? ": " : "", error == ERR_IO ? strerror(errno) : "");
+	logd->exit_status = error == ERR_NEWER || error == ERR_CORRUPT ? LOGD_EXIT_REFUSED : 1;
+	logd->stopping = true;
+}
+
+static enum error handle(struct logd *logd, const struct control *message, const int *fds)
+{
+	switch (message->type) {
+	case CTL_RING_NEW:
+		return attach(logd, message, fds);
+	case CTL_RING_GONE:
+		worker_gone(logd, message);
+		return ERR_OK;
+	case CTL_EPHEMERAL:
+		return ops_system_ephemeral(logd->world, message->a, message->b, fds[0]);
+	case CTL_EPHEMERAL_RESERVE:
+		return ops_system_ephemeral(logd->world, 0, message->a, fds[0]);
+	case CTL_START:
+		start(logd);
+		return ERR_OK;
+	case CTL_STOP:
+		logd->stopping = true;
+		return ERR_OK;
+	default:
+		return ERR_PROTOCOL;
+	}
+}
+
+static void take_messages(struct logd *logd)
+{
+	struct control message;
+	int fds[CONTROL_FDS];
+	unsigned count;
+	while (!logd->stopping) {
+		enum error error = control_receive(logd->inherit->common.control_fd, PARTY_SUPERVISOR, PARTY_LOGD, &message, fds, &count);
+		if (error == ERR_AGAIN)
+			return;
+		if (error == ERR_EOF) { /* the supervisor died: finish what was accepted, and leave */
+			logd->stopping = true;
+			return;
+		}
+		if (error == ERR_OK)
+			error = handle(logd, &message, fds);
+		if (error != ERR_OK) {
+			log_line(&logd->logging, LOG_LEVEL_ERROR, "control message %s: %s", control_name(message.type), error_text(error));
+			logd->exit_status = 1;
+			logd->stopping = true;
+		}
+	}
+}
+
+/* ---- the loop ---- */
+
+static void take_jobs(struct logd *logd)
+{
+	struct job_result result;
+	while (ops_system_finished(logd->world, &result)) {
+		if (result.kind == JOB_SYNC)
+			engine_sync_done(logd->engine, &result.sync);
+		else
+			engine_prepared(logd->engine, result.id, result.error);
+	}
+}
+
+static void report_state(struct logd *logd)
+{
+	static const char *const words[] = { "starting", "ready", "read-only: writing to the disk failed for good", "full: no space on the disk", "stopping" };
+	uint32_t state = atomic_load_explicit(&logd->status->state, memory_order_relaxed);
+	if (state == logd->state || !logd->started)
+		return;
+	logd->state = state;
+	log_line(&logd->logging, state == LOGD_READY ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "the log is %s", state <= LOGD_STOPPING ? words[state] : "?");
+	tell(logd, (struct control){ .type = CTL_STATE, .a = state });
+}
+
+/* Waits for something to do, at most `us`. Before sleeping it says so and looks once more (common/wake.h). */
+static void wait_for_work(struct logd *logd, uint64_t us)
+{
+	struct pollfd fds[] = {
+		{ .fd = logd->inherit->common.logd_wake_fd, .events = POLLIN },
+		{ .fd = ops_system_event_fd(logd->world), .events = POLLIN },
+		{ .fd = logd->inherit->common.control_fd, .events = POLLIN },
+	};
+	bool busy = us == 0;
+	wake_prepare_sleep(&logd->status->logd_sleeping);
+	if (logd->started && engine_pending(logd->engine))
+		busy = true;
+	int ready = poll(fds, 3, busy ? 0 : us > 1000000 ? 1000 : (int)((us + 999) / 1000));
+	wake_end_sleep(&logd->status->logd_sleeping);
+	if (ready > 0 && fds[0].revents != 0) {
+		uint64_t count;
+		ssize_t ignored = read(logd->inherit->common.logd_wake_fd, &count, sizeof count);
+		(void)ignored;
+	}
+	if (ready > 0 && fds[1].revents != 0)
+		take_jobs(logd);
+	if (ready > 0 && fds[2].revents != 0)
+		take_messages(logd);
+}
+
+static void work(struct logd *logd)
+{
+	while (!logd->stopping) {
+		bool more = false;
+		uint64_t us = 1000000;
+		if (logd->started) {
+			for (unsigned i = 0; i < BATCH_OF_ROUNDS && (i == 0 || more); i++)
+				more = engine_round(logd->engine);
+			us = engine_tick(logd->engine);
+			report_state(logd);
+		}
+		wait_for_work(logd, more ? 0 : us);
+	}
+}
+
+/* Everything that was accepted is finished, then the log is closed so that the next start finds nothing to do. */
+static void close_log(struct logd *logd)
+{
+	if (!logd->started)
+		return;
+	struct pollfd done = { .fd = ops_system_event_fd(logd->world), .events = POLLIN };
+	atomic_store_explicit(&logd->status->state, LOGD_STOPPING, memory_order_relaxed);
+	while (!engine_idle(logd->engine)) {
+		if (!engine_round(logd->engine) && poll(&done, 1, 10) > 0)
+			take_jobs(logd);
+		engine_tick(logd->engine);
+	}
+	enum error error = engine_stop(logd->engine);
+	if (error != ERR_OK) {
+		log_line(&logd->logging, LOG_LEVEL_ERROR, "the log could not be closed: %s; the next start recovers it", error_text(error));
+		logd->exit_status = 1;
+	}
+}
+
+static enum error set_up(struct logd *logd)
+{
+	const struct inherit_logd *inherit = logd->inherit;
+	void *status = NULL, *feed = NULL;
+	enum error error = shm_map(&status, inherit->common.status_fd, sizeof(struct status), true);
+	if (error == ERR_OK)
+		error = shm_map(&feed, inherit->common.feed_fd, sizeof(struct feed_shared), true);
+	if (error == ERR_OK) {
+		const struct ops_system_events events = { .context = logd, .ephemeral_used = world_ephemeral_used,
+		                                          .ephemeral_retired = world_ephemeral_retired };
+		error = ops_system_create(&logd->world, inherit->data_dir_fd, &events);
+	}
+	if (error == ERR_OK)
+		error = catalogue_writer_create(&logd->catalogue, inherit->catalogue_fd, inherit->catalogue_number);
+	if (error == ERR_OK && inherit->old_catalogue_fd >= 0)
+		error = catalogue_open(&logd->old_catalogue, inherit->old_catalogue_fd);
+	if (error != ERR_OK)
+		return error;
+	logd->status = status;
+	logd->feed = feed;
+	atomic_store_explicit(&logd->status->deaths, inherit->deaths, memory_order_relaxed);
+	const struct engine_options options = {
+		.settings = &inherit->common.settings,
+		.ops = ops_system_table(logd->world),
+		.host = { .context = logd, .wake_worker = host_wake_worker, .ring_broken = host_ring_broken, .ring_dropped = host_ring_dropped,
+		          .file_born = host_file_born, .file_retired = host_file_retired, .catalogue_current = host_catalogue_current },
+		.catalogue = logd->catalogue,
+		.old_catalogue = logd->old_catalogue,
+		.feed = logd->feed,
+		.status = logd->status,
+		.daemon_start = inherit->first_start != 0,
+		.fault_death = inherit->fault_death != 0,
+	};
+	return engine_create(&logd->engine, &options);
+}
+
+int logd_run(const struct inherit_logd *inherit)
+{
+	struct logd *logd = calloc(1, sizeof *logd);
+	if (logd == NULL)
+		return 1;
+	logd->inherit = inherit;
+	logd->logging = (struct logging){ .program = "topics-logd", .level = LOG_LEVEL_INFO };
+	for (unsigned i = 0; i < ATTACHED_MAX; i++)
+		logd->attached[i].wake_fd = -1;
+	enum error error = set_up(logd);
+	if (error == ERR_OK) {
+		work(logd);
+		close_log(logd);
+	} else {
+		log_line(&logd->logging, LOG_LEVEL_ERROR, "cannot set up: %s (%s)", error_text(error), strerror(errno));
+		logd->exit_status = 1;
+	}
+	/* The kernel takes back the mappings; what must be on disk is there. */
+	int exit_status = logd->exit_status;
+	engine_destroy(&logd->engine);
+	ops_system_destroy(&logd->world);
+	catalogue_writer_destroy(&logd->catalogue);
+	catalogue_close(&logd->old_catalogue);
+	free(logd);
+	return exit_status;
+}

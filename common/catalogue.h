@@ -5,7 +5,7 @@
  *   page 0            struct catalogue_head
  *   files             CATALOGUE_FILES x struct catalogue_file
  *   names             hash of names: CATALOGUE_BUCKETS x u32 (slot + 1), linear probing
- *   sorted            two arrays (u32 slots in byte order of names), the current one by a sequence counter
+ *   sorted            CATALOGUE_TOPICS x u32 (slots in byte order of names) under a sequence counter
  *   topics            CATALOGUE_TOPICS x struct catalogue_topic
  *   heap              blocks of powers of two for the lists (extents, losses)
  */
@@ -27,6 +27,7 @@ enum {
 	CATALOGUE_BUCKETS = 1 << 23,
 	CATALOGUE_TOPICS = 1 << 22,
 	CATALOGUE_NO_SLOT = -1,
+	CATALOGUE_WAIT = -2, /* of catalogue_find: a writer died in the middle; every other call answers ERR_AGAIN to it */
 };
 #define CATALOGUE_SIZE ((size_t)16 << 30)
 
@@ -81,7 +82,7 @@ void catalogue_close(struct catalogue **catalogue);
 uint64_t catalogue_number(const struct catalogue *catalogue);
 uint64_t catalogue_topic_count(const struct catalogue *catalogue);
 
-/* The slot of a name, or CATALOGUE_NO_SLOT. */
+/* The slot of a name, CATALOGUE_NO_SLOT, or CATALOGUE_WAIT. */
 int64_t catalogue_find(const struct catalogue *catalogue, const char *name, size_t length);
 
 /* Copies the numbers. ERR_TOPIC_NOT_FOUND: the slot holds no topic. ERR_AGAIN: a writer died in the middle (wait for the next catalogue). */
@@ -96,7 +97,7 @@ enum error catalogue_name(const struct catalogue *catalogue, int64_t slot, uint6
 enum error catalogue_extents(const struct catalogue *catalogue, int64_t slot, uint64_t id, uint64_t seq, struct extent *extents, unsigned room,
                              unsigned *count);
 
-/* The first loss with to >= seq, if any: ERR_OK or ERR_AGAIN when there is none. */
+/* The first loss with to >= seq, if any: ERR_OK, or ERR_AGAIN when there is none. ERR_BUSY: a writer died in the middle. */
 enum error catalogue_loss(const struct catalogue *catalogue, int64_t slot, uint64_t id, uint64_t seq, struct loss *loss);
 
 /* The file with this index. */
@@ -114,7 +115,7 @@ struct catalogue_writer;
 enum error catalogue_writer_create(struct catalogue_writer **writer, int fd, uint64_t number);
 void catalogue_writer_destroy(struct catalogue_writer **writer);
 
-/* ERR_LIMIT when there are CATALOGUE_TOPICS. A freed slot is used again last. */
+/* ERR_LIMIT when there are CATALOGUE_TOPICS, ERR_EXISTS. A freed slot is used again when 1,024 others have been freed after it. */
 enum error catalogue_topic_add(struct catalogue_writer *writer, const char *name, size_t length, const struct topic_config *config,
                                const struct topic_numbers *numbers, uint32_t *slot);
 void catalogue_topic_remove(struct catalogue_writer *writer, uint32_t slot);

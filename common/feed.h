@@ -32,12 +32,13 @@ struct feed_slot {            /* 32 bytes; `number` is written first as 0 (relea
 };
 
 struct feed_shared {
-	_Atomic uint64_t written; /* entries since the beginning; release */
-	uint8_t reserved[4088];
+	_Atomic uint64_t written; /* entries published since the beginning; release */
+	_Atomic uint64_t put;     /* entries written into slots since the beginning; logd's own */
+	uint8_t reserved[4080];
 	struct feed_slot slots[FEED_SLOTS];
 };
 
-/* logd. Goes on at the number that stands there (a new logd jumps ahead by FEED_SLOTS: everybody counts as overrun). */
+/* logd; the entry's number is given here. Goes on at the number that stands there (a new logd jumps ahead by FEED_SLOTS: everybody counts as overrun). */
 void feed_put(struct feed_shared *feed, const struct feed_entry *entry);
 void feed_publish(struct feed_shared *feed); /* one store for all put since */
 void feed_overrun_all(struct feed_shared *feed);

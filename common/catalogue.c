@@ -1,0 +1,433 @@
+#include "common/catalogue.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "common/catalogue_layout.h"
+
+enum { TRIES_MAX = 1000000 }; /* about 10 ms of pauses: far longer than a living writer needs for a section */
+
+struct catalogue {
+	const struct catalogue_map *map; /* owned */
+};
+
+_Static_assert(crypto_shorthash_KEYBYTES == 16 && crypto_shorthash_BYTES == 8, "a hash is a word");
+
+uint64_t catalogue_hash(const struct catalogue_head *head, const char *name, size_t length)
+{
+	uint64_t hash;
+
+	crypto_shorthash((unsigned char *)&hash, (const unsigned char *)name, length, head->hash_key);
+	return hash;
+}
+
+int catalogue_compare(const char *a, size_t a_length, const char *b, size_t b_length)
+{
+	int order = memcmp(a, b, a_length < b_length ? a_length : b_length);
+
+	return order != 0 ? order : (a_length > b_length) - (a_length < b_length);
+}
+
+enum error catalogue_open(struct catalogue **catalogue, int fd)
+{
+	struct catalogue *made;
+	struct stat status;
+	void *map;
+
+	if (fstat(fd, &status) != 0)
+		return ERR_IO;
+	if (status.st_size < (off_t)CATALOGUE_SIZE)
+		return ERR_PROTOCOL;
+	made = calloc(1, sizeof *made);
+	if (made == NULL)
+		return ERR_NOMEM;
+	map = mmap(NULL, CATALOGUE_SIZE, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (map == MAP_FAILED) {
+		free(made);
+		return ERR_IO;
+	}
+	made->map = map;
+	if (made->map->head.magic != CATALOGUE_MAGIC || made->map->head.version != CATALOGUE_VERSION) {
+		catalogue_close(&made);
+		return ERR_PROTOCOL;
+	}
+	*catalogue = made;
+	return ERR_OK;
+}
+
+void catalogue_close(struct catalogue **catalogue)
+{
+	if (*catalogue != NULL)
+		munmap((void *)(uintptr_t)(*catalogue)->map, CATALOGUE_SIZE);
+	free(*catalogue);
+	*catalogue = NULL;
+}
+
+uint64_t catalogue_number(const struct catalogue *catalogue)
+{
+	return catalogue->map->head.number;
+}
+
+uint64_t catalogue_topic_count(const struct catalogue *catalogue)
+{
+	return catalogue_get(&catalogue->map->head.topic_count);
+}
+
+/* ---- the reader's half of a sequence counter ---- */
+
+struct attempt {
+	uint64_t seen;
+	unsigned tries;
+};
+
+static void pause_briefly(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#else
+	atomic_signal_fence(memory_order_seq_cst);
+#endif
+}
+
+/* False when the counter stays odd, or never stands still: its writer is dead, or the reader is better off to come back later. */
+static bool attempt_begin(struct attempt *attempt, const catalogue_word *sequence)
+{
+	for (; attempt->tries < TRIES_MAX; attempt->tries++) {
+		/* Pairs with catalogue_section_end. */
+		attempt->seen = atomic_load_explicit(sequence, memory_order_acquire);
+		if (attempt->seen % 2 == 0)
+			return true;
+		pause_briefly();
+	}
+	return false;
+}
+
+static bool attempt_failed(struct attempt *attempt, const catalogue_word *sequence)
+{
+	/* Pairs with the release fence of catalogue_section_begin. */
+	atomic_thread_fence(memory_order_acquire);
+	attempt->tries++;
+	return catalogue_get(sequence) != attempt->seen;
+}
+
+/* The topic of a slot that the caller got from catalogue_find, a listing or the feed. */
+static enum error topic_at(const struct catalogue *catalogue, int64_t slot, const struct topic_slot **topic)
+{
+	if (slot == CATALOGUE_WAIT)
+		return ERR_AGAIN;
+	if (slot < 0 || slot >= CATALOGUE_TOPICS)
+		return ERR_TOPIC_NOT_FOUND;
+	*topic = &catalogue->map->topics[slot];
+	return ERR_OK;
+}
+
+/* ---- names ---- */
+
+static size_t load_name(const struct topic_slot *topic, char *name)
+{
+	size_t length = (uint32_t)catalogue_get(&topic->lengths);
+	uint64_t words[NAME_WORDS];
+
+	/* Between sections the length may be anything: bounds first. */
+	if (length > TOPIC_NAME_MAX)
+		length = TOPIC_NAME_MAX;
+	catalogue_load(words, topic->name, (length + 7) / 8);
+	memcpy(name, words, length);
+	return length;
+}
+
+static enum error has_name(const struct topic_slot *topic, uint64_t hash, const char *name, size_t length, bool *same)
+{
+	struct attempt attempt = { 0 };
+
+	*same = false;
+	do {
+		char there[TOPIC_NAME_MAX + 1];
+		if (!attempt_begin(&attempt, &topic->sequence))
+			return ERR_AGAIN;
+		if (catalogue_get(&topic->id) == 0 || catalogue_get(&topic->hash) != hash)
+			*same = false;
+		else
+			*same = load_name(topic, there) == length && memcmp(there, name, length) == 0;
+	} while (attempt_failed(&attempt, &topic->sequence));
+	return ERR_OK;
+}
+
+static enum error probe_names(const struct catalogue *catalogue, uint64_t hash, const char *name, size_t length, int64_t *slot)
+{
+	const struct catalogue_map *map = catalogue->map;
+
+	*slot = CATALOGUE_NO_SLOT;
+	for (uint64_t i = hash, n = 0; n < CATALOGUE_BUCKETS; i++, n++) {
+		/* Pairs with the release store of an insertion: the slot is filled. */
+		uint32_t bucket = atomic_load_explicit(&map->buckets[i % CATALOGUE_BUCKETS], memory_order_acquire);
+		enum error error;
+		bool same;
+		if (bucket == 0)
+			return ERR_OK;
+		if (bucket > CATALOGUE_TOPICS || catalogue_get(&map->topics[bucket - 1].hash) != hash)
+			continue;
+		if ((error = has_name(&map->topics[bucket - 1], hash, name, length, &same)) != ERR_OK)
+			return error;
+		if (same) {
+			*slot = bucket - 1;
+			return ERR_OK;
+		}
+	}
+	return ERR_OK;
+}
+
+/* What is found is proven by its name. What is not found may have been moved past by a removal, so then the counter decides. */
+int64_t catalogue_find(const struct catalogue *catalogue, const char *name, size_t length)
+{
+	const struct catalogue_head *head = &catalogue->map->head;
+	uint64_t hash = catalogue_hash(head, name, length);
+	struct attempt attempt = { 0 };
+	int64_t slot;
+
+	do {
+		if (!attempt_begin(&attempt, &head->names_sequence))
+			return CATALOGUE_WAIT;
+		if (probe_names(catalogue, hash, name, length, &slot) != ERR_OK)
+			return CATALOGUE_WAIT;
+	} while (slot == CATALOGUE_NO_SLOT && attempt_failed(&attempt, &head->names_sequence));
+	return slot;
+}
+
+/* ---- topics ---- */
+
+enum error catalogue_numbers(const struct catalogue *catalogue, int64_t slot, struct topic_numbers *numbers)
+{
+	const struct topic_slot *topic;
+	enum error error = topic_at(catalogue, slot, &topic);
+	struct attempt attempt = { 0 };
+
+	if (error != ERR_OK)
+		return error;
+	do {
+		if (!attempt_begin(&attempt, &topic->sequence))
+			return ERR_AGAIN;
+		numbers->id = catalogue_get(&topic->id);
+		numbers->head = catalogue_get(&topic->head);
+		numbers->durable = catalogue_get(&topic->durable);
+		numbers->earliest = catalogue_get(&topic->earliest);
+		numbers->floor = catalogue_get(&topic->floor);
+		numbers->count = catalogue_get(&topic->count);
+		numbers->bytes = catalogue_get(&topic->bytes);
+		numbers->last_write_ts = (int64_t)catalogue_get(&topic->last_write_ts);
+		numbers->floor_reason = (uint32_t)catalogue_get(&topic->floor_reason);
+		numbers->losses = (uint32_t)catalogue_get(&topic->losses_count);
+		numbers->extents = catalogue_get(&topic->extents_count);
+	} while (attempt_failed(&attempt, &topic->sequence));
+	return numbers->id == 0 ? ERR_TOPIC_NOT_FOUND : ERR_OK;
+}
+
+enum error catalogue_config(const struct catalogue *catalogue, int64_t slot, uint64_t id, struct topic_config *config)
+{
+	const struct topic_slot *topic;
+	enum error error = topic_at(catalogue, slot, &topic);
+	struct attempt attempt = { 0 };
+	uint64_t words[CONFIG_WORDS];
+	size_t length;
+	uint64_t there;
+
+	if (error != ERR_OK)
+		return error;
+	do {
+		if (!attempt_begin(&attempt, &topic->sequence))
+			return ERR_AGAIN;
+		there = catalogue_get(&topic->id);
+		length = catalogue_get(&topic->lengths) >> 32;
+		catalogue_load(words, topic->config, CONFIG_WORDS);
+	} while (attempt_failed(&attempt, &topic->sequence));
+	if (there != id || id == 0)
+		return ERR_TOPIC_NOT_FOUND;
+	return length <= TOPIC_CONFIG_MAX ? topic_config_decode(config, (const uint8_t *)words, length) : ERR_CORRUPT;
+}
+
+enum error catalogue_name(const struct catalogue *catalogue, int64_t slot, uint64_t id, char *name, size_t *length)
+{
+	const struct topic_slot *topic;
+	enum error error = topic_at(catalogue, slot, &topic);
+	struct attempt attempt = { 0 };
+	uint64_t there;
+
+	if (error != ERR_OK)
+		return error;
+	do {
+		if (!attempt_begin(&attempt, &topic->sequence))
+			return ERR_AGAIN;
+		there = catalogue_get(&topic->id);
+		*length = load_name(topic, name);
+	} while (attempt_failed(&attempt, &topic->sequence));
+	name[*length] = '\0';
+	return there != id || id == 0 ? ERR_TOPIC_NOT_FOUND : ERR_OK;
+}
+
+/* ---- lists ---- */
+
+struct list_view {
+	const catalogue_word *elements; /* the first that is left */
+	uint64_t count;
+	uint64_t version;
+};
+
+static enum error view_list(const struct catalogue *catalogue, const struct topic_slot *topic, uint64_t id, bool extents, struct list_view *view)
+{
+	struct attempt attempt = { 0 };
+	uint64_t there, block, first;
+
+	do {
+		if (!attempt_begin(&attempt, &topic->sequence))
+			return ERR_AGAIN;
+		there = catalogue_get(&topic->id);
+		view->version = catalogue_get(&topic->list_version);
+		block = catalogue_get(extents ? &topic->extents_block : &topic->losses_block);
+		first = extents ? catalogue_get(&topic->extents_first) : 0;
+		view->count = catalogue_get(extents ? &topic->extents_count : &topic->losses_count);
+	} while (attempt_failed(&attempt, &topic->sequence));
+	view->elements = catalogue->map->heap + block + first * EXTENT_WORDS;
+	return there != id || id == 0 ? ERR_TOPIC_NOT_FOUND : ERR_OK;
+}
+
+/* What was copied is of the list only if nothing in it has been reused meanwhile. */
+static bool view_changed(const struct topic_slot *topic, const struct list_view *view)
+{
+	/* Pairs with the release fences of catalogue_section_begin and of a block's reuse. */
+	atomic_thread_fence(memory_order_acquire);
+	return catalogue_get(&topic->list_version) != view->version;
+}
+
+/* The last seq of an extent (first seq, .., count in the low half of word 3) or of a loss (from, to, ..). */
+static uint64_t last_seq(const catalogue_word *element, bool extents)
+{
+	if (!extents)
+		return catalogue_get(&element[1]);
+	return catalogue_get(&element[0]) + (uint32_t)catalogue_get(&element[offsetof(struct extent, count) / 8]) - 1;
+}
+
+static uint64_t first_ending_at(const struct list_view *view, bool extents, uint64_t seq)
+{
+	size_t words = extents ? EXTENT_WORDS : LOSS_WORDS;
+	uint64_t low = 0, high = view->count;
+
+	while (low < high) {
+		uint64_t middle = low + (high - low) / 2;
+		if (last_seq(view->elements + middle * words, extents) < seq)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+enum error catalogue_extents(const struct catalogue *catalogue, int64_t slot, uint64_t id, uint64_t seq, struct extent *extents, unsigned room,
+                             unsigned *count)
+{
+	const struct topic_slot *topic;
+	enum error error = topic_at(catalogue, slot, &topic);
+
+	if (error != ERR_OK)
+		return error;
+	for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
+		struct list_view view;
+		uint64_t first;
+		if ((error = view_list(catalogue, topic, id, true, &view)) != ERR_OK)
+			return error;
+		first = first_ending_at(&view, true, seq);
+		*count = view.count - first < room ? (unsigned)(view.count - first) : room;
+		catalogue_load(extents, view.elements + first * EXTENT_WORDS, (size_t)*count * EXTENT_WORDS);
+		if (!view_changed(topic, &view))
+			return ERR_OK;
+	}
+	return ERR_AGAIN;
+}
+
+enum error catalogue_loss(const struct catalogue *catalogue, int64_t slot, uint64_t id, uint64_t seq, struct loss *loss)
+{
+	const struct topic_slot *topic;
+	enum error error = topic_at(catalogue, slot, &topic);
+
+	if (error != ERR_OK)
+		return error == ERR_AGAIN ? ERR_BUSY : error;
+	for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
+		struct list_view view;
+		uint64_t first;
+		if ((error = view_list(catalogue, topic, id, false, &view)) != ERR_OK)
+			return error == ERR_AGAIN ? ERR_BUSY : error;
+		first = first_ending_at(&view, false, seq);
+		if (first < view.count)
+			catalogue_load(loss, view.elements + first * LOSS_WORDS, LOSS_WORDS);
+		if (!view_changed(topic, &view))
+			return first < view.count ? ERR_OK : ERR_AGAIN;
+	}
+	return ERR_BUSY;
+}
+
+/* ---- files ---- */
+
+enum error catalogue_file(const struct catalogue *catalogue, uint32_t file, struct catalogue_file *out)
+{
+	const struct file_slot *slot;
+
+	if (file >= CATALOGUE_FILES)
+		return ERR_RANGE;
+	slot = &catalogue->map->files[file];
+	for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
+		/* Pair with the writer's release store and fence, as in a section. */
+		uint32_t generation = atomic_load_explicit(&slot->generation, memory_order_acquire);
+		out->id = catalogue_get(&slot->id);
+		out->number = catalogue_get(&slot->number);
+		out->first_lsn = catalogue_get(&slot->first_lsn);
+		out->kind = atomic_load_explicit(&slot->kind, memory_order_relaxed);
+		out->generation = generation;
+		atomic_thread_fence(memory_order_acquire);
+		if (generation % 2 == 0 && atomic_load_explicit(&slot->generation, memory_order_relaxed) == generation)
+			return out->id == 0 ? ERR_NOT_FOUND : ERR_OK;
+		pause_briefly();
+	}
+	return ERR_AGAIN;
+}
+
+/* ---- listing ---- */
+
+/* Index of the first name >= `from`, or > `from`, in the sorted array. */
+static uint64_t search_order(const struct catalogue_map *map, uint64_t order_count, const char *from, size_t from_length, bool after)
+{
+	uint64_t low = 0, high = order_count;
+
+	while (low < high) {
+		uint64_t middle = low + (high - low) / 2;
+		uint32_t slot = atomic_load_explicit(&map->sorted[middle], memory_order_relaxed);
+		char name[TOPIC_NAME_MAX + 1];
+		size_t length = slot < CATALOGUE_TOPICS ? load_name(&map->topics[slot], name) : 0;
+		int order = catalogue_compare(name, length, from, from_length);
+		if (order < 0 || (after && order == 0))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+enum error catalogue_list(const struct catalogue *catalogue, const char *from, size_t from_length, bool after, uint32_t *slots, unsigned room,
+                          unsigned *count)
+{
+	const struct catalogue_map *map = catalogue->map;
+	struct attempt attempt = { 0 };
+
+	do {
+		uint64_t total, first;
+		if (!attempt_begin(&attempt, &map->head.order_sequence))
+			return ERR_AGAIN;
+		total = catalogue_get(&map->head.order_count);
+		first = search_order(map, total, from, from_length, after);
+		*count = total - first < room ? (unsigned)(total - first) : room;
+		for (unsigned i = 0; i < *count; i++)
+			slots[i] = atomic_load_explicit(&map->sorted[first + i], memory_order_relaxed);
+	} while (attempt_failed(&attempt, &map->head.order_sequence));
+	return ERR_OK;
+}

@@ -10,7 +10,12 @@
 #include "common/error.h"
 #include "common/settings.h"
 
-enum { INHERIT_FD = 3, INHERIT_VERSION = 1, WORKERS_MAX = 64 };
+enum {
+	INHERIT_FD = 3,
+	INHERIT_VERSION = 1,
+	WORKERS_MAX = 64,
+	LOGD_EXIT_REFUSED = 3, /* logd's exit status: the data must not be touched (a newer format, no provable identity); starting it again is no use */
+};
 
 struct inherit_common {
 	uint32_t version;

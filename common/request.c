@@ -13,12 +13,12 @@ struct request_layout request_layout(const struct request *head)
 	uint64_t start = (head->flags & REQUEST_LARGE) ? 0 : sizeof(struct request);
 	struct request_layout layout;
 
-	layout.name = start;
+	layout.body = start;
+	layout.name = layout.body + align8(head->body_length);
 	layout.config = layout.name + align8(head->name_length);
 	layout.key = layout.config + align8(head->config_length);
 	layout.node = layout.key + align8(head->key_length);
-	layout.body = layout.node + align8(head->node_length);
-	layout.end = layout.body + align8(head->body_length);
+	layout.end = layout.node + align8(head->node_length);
 	return layout;
 }
 
@@ -113,15 +113,15 @@ enum error request_check(struct request_view *view, const struct request *head, 
 	if (!head_valid(head) || parts_length != request_size(head) - sizeof *head)
 		return ERR_PROTOCOL;
 	view->head = *head;
-	view->name = parts;
+	view->body = parts;
+	at += align8(head->body_length);
+	view->name = parts + at;
 	at += align8(head->name_length);
 	view->config = parts + at;
 	at += align8(head->config_length);
 	view->key = parts + at;
 	at += align8(head->key_length);
 	view->node = parts + at;
-	at += align8(head->node_length);
-	view->body = parts + at;
 
 	if (!padding_zero(view->name, head->name_length) || !padding_zero(view->config, head->config_length) ||
 	    !padding_zero(view->key, head->key_length) || !padding_zero(view->node, head->node_length))

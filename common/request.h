@@ -2,7 +2,9 @@
  * What a worker asks of logd: the bytes of one entry of the request ring (docs/shared-memory.md). logd trusts none of
  * them: it copies first and calls request_check on its copy (I-9). Native byte order, 8-aligned.
  *
- *   head (128 bytes) | topic name | configuration | idempotency key | batch node | body, each padded with zeros to 8
+ *   head (128 bytes) | body | topic name | configuration | idempotency key | batch node, each padded with zeros to 8
+ *
+ * The body comes first: logd copies it to its final place in a frame, and the worker's scanner knows the others only when it has seen all of it.
  *
  * The body of an append is its records (docs/format.md §6) with CRC 0 and without the table of offsets.
  */
@@ -71,7 +73,7 @@ struct request_view {
 uint64_t request_size(const struct request *head);
 
 /* Places of the parts behind the head, for who writes them: offsets from the entry's (or, LARGE, the area's) start. */
-struct request_layout { uint64_t name, config, key, node, body, end; };
+struct request_layout { uint64_t body, name, config, key, node, end; };
 struct request_layout request_layout(const struct request *head);
 
 /*

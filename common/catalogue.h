@@ -128,7 +128,7 @@ void catalogue_topic_numbers(struct catalogue_writer *writer, uint32_t slot, con
 enum error catalogue_extent_add(struct catalogue_writer *writer, uint32_t slot, const struct extent *extent);
 enum error catalogue_loss_add(struct catalogue_writer *writer, uint32_t slot, const struct loss *loss);
 
-/* Drops the extents that end at or below `floor`. */
+/* Drops the extents that end at or below `floor`. After the catalogue_topic_numbers that shows this floor, so that no reader finds records gone and no reason. */
 void catalogue_extents_drop(struct catalogue_writer *writer, uint32_t slot, uint64_t floor);
 
 /* The extent that holds `seq` now lies elsewhere (a failed sync moved its frame). */

@@ -99,13 +99,26 @@ static uint32_t write_append(struct hostile *h, size_t at)
 	return head.length;
 }
 
+/* A head whose parts lie in the large area, or would: most lengths lead far out of it. */
+static uint32_t write_large(struct hostile *h, size_t at)
+{
+	struct request head = { .length = sizeof head, .type = REQUEST_APPEND, .flags = REQUEST_LARGE, .id = draw(&h->random) };
+
+	if (at + sizeof head > RING_BYTES)
+		return 0;
+	head.body_length = (uint32_t)interesting(&h->random);
+	head.name_length = draw(&h->random) % 4 ? 0 : (uint32_t)interesting(&h->random);
+	memcpy(h->request + RING_DATA_OFFSET + at, &head, sizeof head);
+	return sizeof head;
+}
+
 /* Publishes honest entries, then spoils a few fields of one of them or of the indices. */
 static void mostly_right(struct hostile *h, uint64_t position, uint64_t number)
 {
 	uint64_t tail = position, entries = 1 + draw(&h->random) % 20, spoils = draw(&h->random) % 4;
 
 	for (uint64_t i = 0; i < entries; i++) {
-		uint32_t length = write_append(h, tail % RING_BYTES);
+		uint32_t length = draw(&h->random) % 64 ? write_append(h, tail % RING_BYTES) : write_large(h, tail % RING_BYTES);
 		if (length == 0)
 			break;
 		tail += length;

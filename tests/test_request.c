@@ -87,7 +87,7 @@ static void large_request_counts_its_head_alone_as_its_entry(void **state)
 	assert_int_equal(check(&f, &view), ERR_PROTOCOL);
 	f.head.length = sizeof f.head;
 	assert_int_equal(check(&f, &view), ERR_OK);
-	assert_int_equal(request_layout(&f.head).name, 0);
+	assert_int_equal(request_layout(&f.head).body, 0);
 	assert_int_equal(request_layout(&f.head).end, request_size(&f.head) - sizeof f.head);
 }
 
@@ -125,9 +125,9 @@ static void every_wrong_field_is_refused(void **state)
 	REFUSED(f.head.payload = 10);
 	REFUSED(f.head.mask = 1);
 	REFUSED(f.head.reserved0 = 1);
-	REFUSED(f.entry[128] = '.');
-	REFUSED(f.entry[128 + 6] = 1);                                        /* padding */
-	REFUSED(f.entry[128 + 8] = 9);                                        /* version of the configuration */
+	REFUSED(f.entry[request_layout(&f.head).name] = '.');
+	REFUSED(f.entry[request_layout(&f.head).name + 6] = 1);               /* padding */
+	REFUSED(f.entry[request_layout(&f.head).config] = 9);                 /* its version */
 	REFUSED(put_u32(f.entry + request_layout(&f.head).body, 48));         /* the first record longer than it is */
 	REFUSED(put_u32(f.entry + request_layout(&f.head).body, 0));
 	REFUSED(put_u32(f.entry + request_layout(&f.head).body + 8, 0));      /* no data */

@@ -402,6 +402,33 @@ static void entry_of_a_wrong_length_is_refused(void **state)
 	}
 }
 
+static void entry_that_goes_past_the_tail_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct request *entry = (struct request *)((uint8_t *)f->request + RING_DATA_OFFSET);
+
+	publish(f, 256);
+	entry->length += 8;
+	entry->body_length += 8;
+	assert_int_equal(peek(f), ERR_PROTOCOL);
+}
+
+static void entry_that_goes_past_the_end_of_the_ring_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct request *entry = (struct request *)((uint8_t *)f->request + RING_LARGE_OFFSET - 256);
+
+	f->release->places[0].position = RING_BYTES - 256;
+	next_logd(f);
+	*entry = (struct request){ .length = 264, .type = REQUEST_APPEND, .body_length = 264 - sizeof *entry };
+	atomic_store(&f->request->published, 1);
+	atomic_store(&f->request->tail, RING_BYTES + 8);
+	assert_int_equal(peek(f), ERR_PROTOCOL);
+	entry->length -= 8;
+	entry->body_length -= 8;
+	assert_int_equal(peek(f), ERR_OK);
+}
+
 static void parts_that_do_not_add_up_to_the_entry_are_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -479,6 +506,8 @@ int main(void)
 		CASE(more_published_than_slots_or_less_than_before_is_refused),
 		CASE(entry_that_is_not_counted_as_published_is_refused),
 		CASE(entry_of_a_wrong_length_is_refused),
+		CASE(entry_that_goes_past_the_tail_is_refused),
+		CASE(entry_that_goes_past_the_end_of_the_ring_is_refused),
 		CASE(parts_that_do_not_add_up_to_the_entry_are_refused),
 		CASE(large_request_that_is_longer_than_the_area_is_refused),
 		CASE(second_large_request_before_the_first_is_released_is_refused),

@@ -33,7 +33,7 @@ struct counters {
 	_Atomic uint64_t bytes_out_total;
 	_Atomic uint64_t accept_pauses;
 	_Atomic uint64_t ring_full_total;
-	uint8_t reserved[4096 - 16 * 8];
+	uint8_t reserved[4096 - 15 * 8];
 	struct read_clock clocks[COUNTERS_READ_CLOCKS]; /* open addressing by topic id, 8 probes; a full neighbourhood overwrites the oldest */
 };
 

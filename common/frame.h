@@ -162,6 +162,7 @@ enum entry_flags {
 	ENTRY_DEDUPED = 1,   /* answer, in its flags field */
 	ENTRY_ANSWER_CREATED = 2,
 	ENTRY_POSSIBLE = 1,  /* loss, in its flags field */
+	ENTRY_CLEAN_STOP = 1, /* sync mark: the last frame of a clean stop */
 };
 
 /*

@@ -64,6 +64,7 @@ struct log_frame {
 	const struct frame_head *head;
 	struct log_place place;    /* where readers will find it (the new file for what lies behind the frontier) */
 	bool checkpoint;           /* a frame of the checkpoint; head->request_id is its LSN */
+	bool before_checkpoint;    /* older than the checkpoint's LSN: only what the checkpoint does not hold (extents, keys) is to be taken from it */
 	bool proven;               /* ends at or before the last recorded frontier */
 	bool whole;                /* false only below the frontier: some record of it is bad */
 };

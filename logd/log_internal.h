@@ -1,0 +1,259 @@
+/* What the sources of the log share (logd/README.md tells the story). Nobody but logd/log*.c and logd/checkpoint_file.c includes this. */
+#ifndef TOPICS_LOG_INTERNAL_H
+#define TOPICS_LOG_INTERNAL_H
+
+#include "logd/log.h"
+
+enum {
+	PREPARED_MAX = 8,
+	NO_FILE = -1,
+};
+
+/* A place between two frames and what the next frame has to repeat of the one before. */
+struct log_point {
+	uint64_t lsn;
+	uint32_t crc;
+	uint64_t topic;
+	uint64_t last_seq;
+};
+
+/*
+ * A file that has (or, begun in memory, will have) a header.
+ *
+ *   begun ──log_write writes the header──▶ current ──the next one begins──▶ left ──a sync covers its end──▶ closed
+ *
+ * `handle` is open from begun on and until it is closed; log_read opens a closed one for one read.
+ */
+struct log_file {
+	struct file_header header;
+	int handle;
+	uint64_t size;             /* allocated */
+	uint64_t end;              /* LSN where its part of the log ends; grows while it is the newest */
+	bool header_written;
+	bool dirty;                /* holds bytes that no finished sync covers */
+	bool salvaged;             /* its header is broken: first LSN and place in the order are inferred, its chain is not known */
+	uint64_t rank;             /* order of birth while the order is found */
+};
+
+/* A file without a header that waits for its turn. */
+struct prepared_file {
+	uint64_t id;
+	uint64_t size;
+	int handle;
+};
+
+/*
+ * A piece of the memory in which frames are built and stay until a sync covers them (I-4). The frames in it follow each other without a gap and lie in one
+ * file: where byte i will stand follows from `lsn` + i.
+ */
+struct log_chunk {
+	struct log_chunk *next;
+	struct log_file *file;
+	uint64_t lsn;              /* of byte 0 */
+	size_t used;
+	size_t capacity;
+	uint8_t bytes[];
+};
+
+enum leave_step {
+	LEAVE_NONE,
+	LEAVE_SYNC_RUNNING,        /* a sync of the old files is still under way: its outcome says what has to be copied */
+	LEAVE_FILE,                /* waits for a file that is large enough */
+	LEAVE_COPIES,              /* the copies are being synced */
+	LEAVE_HEADER,              /* the header is being synced */
+};
+
+struct log_range {
+	uint64_t file_id;
+	uint64_t offset;
+	uint64_t length;
+};
+
+/* A name that holds nothing of the log. What has no header goes before the new file is made (a crash loop grows nothing), the rest when the new file stands. */
+struct log_doomed {
+	struct file_name name;
+	bool headerless;
+};
+
+/* A file without a header that is not all zero: an unfinished copy, or a file that lost its header. */
+struct log_stale {
+	uint64_t id;
+	uint64_t first_lsn;        /* 0: no frame in it */
+};
+
+/* What recovery leaves for log_recover_finish. */
+struct log_recovery {
+	struct log_range *quarantine;
+	size_t quarantine_count, quarantine_room;
+	struct log_doomed *doomed;
+	size_t doomed_count, doomed_room;
+	struct log_stale *stale;
+	size_t stale_count, stale_room;
+	uint64_t frontier;         /* the last recorded one that a header knows */
+	bool unexplained;          /* there is a file that we cannot explain; it stays as it is */
+};
+
+struct log {
+	struct log_options options;
+	const struct ops *ops;
+	struct log_events events;
+	enum log_state state;
+	struct boot_token boot;
+	size_t chunk_bytes;
+
+	struct log_file **files;   /* in the order of their LSNs; the last is where frames go */
+	size_t file_count, file_room;
+	uint64_t next_number;
+
+	struct log_point appended, written, syncing, synced;
+
+	struct log_chunk *first, *last; /* frames from `synced` (or a little before) to `appended` */
+	struct log_chunk *spare;        /* taken for a reservation, not yet in the list */
+	struct log_chunk *pool;
+	unsigned pooled, pool_max;
+	uint8_t *reserved;
+	uint64_t reserved_size;
+	bool reserved_rolls;
+
+	struct prepared_file prepared[PREPARED_MAX]; /* [0] is next */
+	unsigned prepared_count;
+	uint64_t preparing;        /* id of the file being prepared, 0 */
+	uint64_t preparing_size;
+	uint64_t large_wanted;     /* bytes of the file that a frame larger than a file waits for, 0 */
+	int prepare_error;         /* of the last attempt */
+	unsigned prepare_failures; /* in a row, other than no space */
+
+	bool sync_running;
+	enum leave_step leave;
+	uint64_t leave_bytes;      /* size of the file that leaving waits for */
+	struct log_file *fresh;    /* the file being made whole */
+	struct log_point fresh_from; /* what stands before its first frame */
+	bool recovering;           /* between log_recover and the end of log_recover_finish: frames go to memory only */
+	bool e_left;               /* 'e': a write failed, the next frame begins a new file */
+	struct log_recovery recovery;
+
+	struct checkpoint_writer *checkpoint;
+};
+
+/* ---- log_file.c: every call that makes something durable, and what its failure means ---- */
+
+/* Full transfers or an error: loops over short ones and EINTR. ERR_STORAGE_FULL for ENOSPC and EDQUOT, ERR_IO for the rest, errno set. */
+enum error log_file_write(const struct ops *ops, int handle, const void *bytes, size_t length, uint64_t offset);
+/* *got < length at the end of the file. */
+enum error log_file_read(const struct ops *ops, int handle, void *bytes, size_t length, uint64_t offset, size_t *got);
+enum error log_file_sync(const struct ops *ops, int handle);
+/* Makes w<id> (or c<id>) with `size` bytes of space; its name is durable when it returns. */
+enum error log_file_create(const struct ops *ops, uint8_t kind, uint64_t id, uint64_t size, int *handle);
+enum error log_file_write_header(struct log *log, struct log_file *file);
+enum error log_error_of(int error);
+bool log_no_space(int error);
+uint64_t log_random_id(const struct ops *ops);
+
+struct log_file *log_file_new(struct log *log, uint64_t id, int handle, uint64_t size);
+/* Closes and frees; NULL is fine. */
+void log_file_free(struct log *log, struct log_file **file);
+enum error log_files_push(struct log *log, struct log_file *file);
+/* Tells the owner, closes, removes the name. The file holds no LSN any more. */
+void log_file_retire(struct log *log, size_t index);
+void log_file_close(struct log *log, struct log_file *file);
+struct log_file *log_current(const struct log *log);
+struct log_file *log_file_find(const struct log *log, uint64_t id);
+static inline uint64_t log_file_offset(const struct log_file *file, uint64_t lsn)
+{
+	return FILE_HEADER_SIZE + lsn - file->header.first_lsn;
+}
+/* Header fields that say how `file` goes on from `point`. */
+void log_file_follow(struct log *log, struct log_file *file, const struct log_point *point);
+
+/* ---- log_chunk.c ---- */
+struct log_chunk *log_chunk_take(struct log *log, uint64_t size);
+void log_chunk_give(struct log *log, struct log_chunk *chunk);
+/* Gives back chunks that end at or before `lsn`, but not the last. */
+void log_chunks_release(struct log *log, uint64_t lsn);
+/* Forgets everything at and after `lsn`. */
+void log_chunks_cut(struct log *log, uint64_t lsn);
+void log_chunks_free(struct log *log);
+/* Writes [from, appended) of the chunks into the files that they name. */
+enum error log_chunks_write(struct log *log, uint64_t from);
+/* The chunk in which a frame of `size` bytes is built: the last one if it goes on where that ends, else a spare one. NULL: no memory. */
+struct log_chunk *log_chunk_for(struct log *log, uint64_t size, bool fresh_file);
+/* Seals the frame that stands at the end of `chunk`, at its place in `file`, and moves `appended` behind it. Given in *head: all but what depends on the place. */
+void log_chunk_append(struct log *log, struct log_chunk *chunk, struct log_file *file, struct frame_head *head, struct log_place *place);
+
+/* ---- log_roll.c ---- */
+/* Can a frame of `size` bytes go into the current file, or into the next one (*rolls)? ERR_AGAIN, ERR_STORAGE_FULL, ERR_READ_ONLY. */
+enum error log_room(struct log *log, uint64_t size, bool control, bool *rolls);
+/* Begins the next file in memory; log_room has said that there is one. */
+enum error log_roll(struct log *log, uint64_t size);
+/* Starts preparing the next file if one is wanted and none is under way. */
+void log_prepare_next(struct log *log);
+/* Takes a prepared file of at least `size` bytes out of the row. */
+bool log_take_prepared(struct log *log, uint64_t size, struct prepared_file *prepared);
+
+/* ---- log_leave.c ---- */
+/* After a failed write or sync: makes a new file whole, one step at a time. */
+void log_leave_begin(struct log *log);
+/* A file may be there now, or (error) none could be made. */
+void log_leave_prepared(struct log *log, int error);
+void log_leave_synced(struct log *log, int error);
+/* log->fresh holds the log from log->fresh_from on, synced and with its header: it becomes the current file, and what has no LSN left goes. */
+enum error log_adopt_fresh(struct log *log);
+/* Gives up log->fresh, name and all. */
+void log_drop_fresh(struct log *log);
+/* The outcome of the sync that was running when leaving began. */
+void log_sync_covered(struct log *log, const struct sync_job *job);
+
+/* ---- log_finish.c ---- */
+/* Names the file that will take the log over (log->fresh); makes nothing yet. */
+enum error log_finish_choose(struct log *log, uint64_t frontier);
+void log_finish_retry(struct log *log);
+
+/* ---- log_sync.c ---- */
+/* Writes and syncs all, synchronously. ERR_BUSY while a sync runs. */
+enum error log_sync_all(struct log *log);
+
+/* ---- log_ephemeral.c ---- */
+enum error log_ephemeral_begin(struct log *log, uint64_t size);
+
+/* ---- log_order.c ---- */
+/*
+ * Reads all headers and touches nothing. Fills log->files (those that hold a part of the log, in LSN order, `end` set: UINT64_MAX for the newest),
+ * log->prepared (handles closed), log->recovery (doomed, frontier) and log->next_number. *checkpoints: ids, newest first, the caller's to free. *newest: the
+ * header of the youngest file of the log; its id is 0 if there is none.
+ */
+struct log_order {
+	uint64_t *checkpoints;
+	size_t checkpoint_count, checkpoint_room;
+	struct file_header newest;
+};
+enum error log_order(struct log *log, struct log_order *order);
+enum error log_doom(struct log *log, uint8_t kind, uint64_t id, bool headerless);
+
+/* ---- log_scan.c ---- */
+struct scan_item {
+	uint64_t offset;
+	uint32_t length;           /* 0: no valid frame from here to the next item, or to the end */
+	bool whole;
+};
+struct log_scan {
+	uint8_t *bytes;            /* the file, as far as it can hold frames */
+	uint64_t length, room;
+	struct scan_item *items;
+	size_t count, items_room;
+	uint64_t max_frontier;
+	uint64_t frames;
+};
+/* Finds every frame of the file's part of the log; *scan is used again from file to file. ERR_NEWER, ERR_IO, ERR_NOMEM. */
+enum error log_scan_file(struct log *log, struct log_scan *scan, struct log_file *file);
+/* Reads the whole file into *scan: bytes and length. */
+enum error log_scan_read(struct log *log, struct log_scan *scan, uint8_t kind, uint64_t id, int handle, uint64_t length);
+/* The next offset after `from` with a frame that is valid but for its chain, 0 if there is none. first_lsn 0: the frame says its LSN itself. */
+uint64_t log_scan_next(const struct log_scan *scan, uint64_t id, uint64_t first_lsn, uint64_t from, uint64_t limit);
+void log_scan_free(struct log_scan *scan);
+
+/* ---- checkpoint_file.c ---- */
+/* Visits the newest checkpoint that counts; *lsn = 0 if none does. */
+enum error checkpoint_load(struct log *log, const struct log_visitor *visitor, const struct log_order *order, uint64_t *lsn);
+void checkpoint_writer_free(struct log *log);
+
+#endif

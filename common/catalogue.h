@@ -114,6 +114,7 @@ struct catalogue_writer;
 /* Lays out a new, empty catalogue in the zeroed object `fd`. */
 enum error catalogue_writer_create(struct catalogue_writer **writer, int fd, uint64_t number);
 void catalogue_writer_destroy(struct catalogue_writer **writer);
+uint64_t catalogue_writer_number(const struct catalogue_writer *writer);
 
 /* ERR_LIMIT when there are CATALOGUE_TOPICS, ERR_EXISTS. A freed slot is used again when 1,024 others have been freed after it. */
 enum error catalogue_topic_add(struct catalogue_writer *writer, const char *name, size_t length, const struct topic_config *config,

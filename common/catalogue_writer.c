@@ -30,6 +30,11 @@ enum error catalogue_writer_create(struct catalogue_writer **writer, int fd, uin
 	return ERR_OK;
 }
 
+uint64_t catalogue_writer_number(const struct catalogue_writer *writer)
+{
+	return writer->map->head.number;
+}
+
 void catalogue_writer_destroy(struct catalogue_writer **writer)
 {
 	if (*writer != NULL) {

@@ -1,0 +1,224 @@
+/*
+ * What the engine's sources share. engine.c: life, round, tick, stop; take.c: from the rings to a checked request; append.c, topic_requests.c: what requests do;
+ * publish.c: pending frames, answers; undo.c: a group that could not be written; replay.c, recover.c: what the log says at a start.
+ */
+#ifndef TOPICS_ENGINE_INTERNAL_H
+#define TOPICS_ENGINE_INTERNAL_H
+
+#include "common/counters.h"
+#include "common/request.h"
+#include "logd/engine.h"
+#include "logd/idempotency.h"
+#include "logd/log.h"
+#include "logd/topic_table.h"
+
+enum {
+	CEILING_FIRST = 4096,
+	CEILING_RESERVATION_MAX = 1 << 20,
+	CLOSE_AFTER_US = 60 * 1000 * 1000,
+	UNSYNCED_START = 16 << 20,         /* a sync starts at so many bytes, whatever their class */
+	UNSYNCED_MAX = 256 << 20,
+	TAKE_ENTRIES = 64,                 /* quantum of one ring in one round */
+	TAKE_BYTES = 512 << 10,
+	KEY_LENGTH_MAX = 256,
+	SMALL_PARTS_MAX = 256 + TOPIC_CONFIG_MAX + KEY_LENGTH_MAX + 65536 + 32,
+};
+
+/* An answer that a recovered frame stands for, until its ring has room for it. */
+struct settled {
+	uint64_t incarnation;
+	struct completion completion;
+	uint32_t body_length;
+	uint8_t body[TOPIC_CONFIG_MAX];
+};
+
+/* The ring of one worker process, alive or dead with something left. */
+struct ring {
+	uint64_t incarnation;          /* 0: this place is free */
+	uint32_t slot;
+	bool gone;                     /* its worker is dead: nothing new is taken */
+	bool broken;                   /* it broke the layout: nothing is taken or answered any more */
+	bool wake;                     /* completions were published in this pass */
+	bool ephemeral_guess;          /* which log its last append went to: where the next is copied first */
+	uint32_t owed;                 /* taken, not answered */
+	struct ring_consumer *consumer;
+	struct completion_writer *completions;
+	const struct counters *counters;
+	/* settling after a start: indices into engine->settled, sorted by request id */
+	uint32_t *settled;
+	uint32_t settled_count;
+	uint32_t settled_next;         /* the first that has not been answered again */
+	bool settling;                 /* entries published before the start may have been done by the logd before */
+};
+
+/* A frame that was appended: kept until it is published and, in the disk log, synced. */
+struct pending {
+	struct pending *next;          /* in engine->unpublished */
+	struct pending *next_unsynced; /* in engine->unsynced */
+	struct topic *topic;           /* NULL: about no topic */
+	struct ring *ring;             /* who waits for the answer, NULL: nobody */
+	uint64_t entry;                /* number in the ring */
+	uint64_t end;                  /* LSN at which the frame ends, in its log */
+	uint64_t need;                 /* disk LSN that must be synced before it may be published, 0: none */
+	uint64_t written_us;
+	uint64_t file_id;
+	struct extent extent;          /* count 0: no batch */
+	uint64_t last_seq;
+	int64_t ts;
+	struct topic_config *config;   /* create, configure: what to publish; owned */
+	uint8_t kind;                  /* enum entry_type that says what publishing it means: create, configure, delete, batch, answer, 0 */
+	bool ephemeral;                /* it lies in the ephemeral log */
+	bool created;                  /* batch that also created its topic */
+	bool published, synced;
+	struct completion completion;
+};
+
+/* One thing that a group changed, to be put back if its write fails (I-4). */
+enum undo_kind { UNDO_TOPIC, UNDO_CREATED, UNDO_DELETED, UNDO_CONFIG, UNDO_KEY };
+struct undo {
+	struct undo *next;
+	enum undo_kind kind;
+	struct topic *topic;
+	uint64_t head, count, bytes, ceiling, ceiling_end, reservation;
+	struct topic_config *config;   /* owned */
+	struct key_entry key;          /* what stood there; topic 0: nothing */
+	uint64_t key_topic;
+	uint8_t key_hash[KEY_HASH];
+};
+
+struct engine {
+	struct engine_options options;
+	const struct ops *ops;
+	const struct settings *settings;
+	struct log *disk;
+	struct log *ephemeral;
+	struct topic_table *topics;
+	struct keys *keys;
+	struct ring rings[4 * 64];
+	unsigned ring_first;           /* where the next round begins */
+
+	struct pending *unpublished_first, **unpublished_end;
+	struct pending *unsynced_first, **unsynced_end;
+	struct pending *group_first;   /* appended since the last write; linked in unpublished, from here on */
+	struct pending *failed_first;  /* refused, but their answers wait until the log has left its file */
+	struct pending *free_pending;
+	enum error failed_with;
+	struct undo *undo;
+	uint64_t group;                /* number of the group that gathers */
+	uint64_t pass;                 /* of publishing */
+	uint64_t synced_seen;          /* log_synced at the last pass */
+	struct topic *dirty;
+	struct topic *open_first, *open_last;
+
+	int64_t ts;                    /* newest ts in the log */
+	uint64_t now_us;               /* monotonic, of this round */
+	uint64_t disk_dirty_us;        /* since when `disk` data is unsynced, 0: none is */
+	uint64_t batch_us;             /* of the last batch */
+	uint64_t tick_us, sweep_us;
+	bool mark_due;                 /* batches since the last sync mark */
+	bool sync_wanted;
+	bool blocked;                  /* the log takes nothing now */
+	bool one_by_one;               /* after a death by a fault: one entry a group */
+	bool recovered;
+	uint8_t *small;                /* name, configuration, key, node of the request in hand */
+	uint8_t *scratch;              /* a whole request that is only refused or small */
+	size_t scratch_size;
+
+	struct known_file *files;      /* sorted by nothing: few, and the newest is asked for most */
+	uint32_t file_count, file_room;
+
+	struct settled *settled;       /* by recovery */
+	uint32_t settled_count, settled_room;
+	struct recovery *recovery;     /* while recovering */
+};
+
+/* A request in hand: its view's small parts lie in engine->small, its body where it was copied to. */
+struct taken {
+	struct ring *ring;
+	uint64_t number;
+	struct request_view view;
+	struct topic_config config;    /* decoded, when it has one */
+	bool has_config;
+};
+
+/* take.c */
+bool take_from_rings(struct engine *engine);
+void answer_now(struct engine *engine, const struct taken *taken, const struct completion *completion, const void *body);
+/* The frame of a request that has no batch: reserves, encodes, appends. */
+enum error append_entries(struct engine *engine, struct log *log, bool control, const struct entry *entries, unsigned count, uint64_t incarnation,
+                          uint64_t request_id, struct log_place *place);
+
+/* append.c */
+/* `frame`: room in the log that the ring's guess names, the records at FRAME_HEAD + `ahead`; NULL when the log has none, then `refusal` says why. */
+void append_request(struct engine *engine, struct taken *taken, uint8_t *frame, uint32_t ahead, bool in_ephemeral);
+/* An answer that rests on what is not published yet: a frame of its own (docs/format.md, entry 15). */
+void answer_later(struct engine *engine, const struct taken *taken, struct topic *topic, const struct completion *completion);
+
+/* topic_requests.c */
+void topic_put_request(struct engine *engine, struct taken *taken);
+void topic_patch_request(struct engine *engine, struct taken *taken);
+void topic_delete_request(struct engine *engine, struct taken *taken);
+bool config_refuses(const struct topic_config *config, uint32_t count, uint64_t payload);
+struct topic *find_deleting(const struct engine *engine, const char *name, size_t length);
+
+/* publish.c */
+struct pending *pending_new(struct engine *engine);
+void pending_queue(struct engine *engine, struct pending *pending);
+void pending_free(struct engine *engine, struct pending *pending);
+void publish_pass(struct engine *engine);
+void publish_synced(struct engine *engine);
+void post_answer(struct engine *engine, struct ring *ring, const struct completion *completion, const void *body);
+void publish_numbers(struct engine *engine);
+void wake_rings(struct engine *engine);
+void topic_dirty(struct engine *engine, struct topic *topic);
+void topic_unreference(struct engine *engine, struct topic *topic);
+void topic_opened(struct engine *engine, struct topic *topic);
+void topic_closed(struct engine *engine, struct topic *topic);
+
+/* undo.c */
+void undo_touch(struct engine *engine, struct topic *topic);
+void undo_note(struct engine *engine, enum undo_kind kind, struct topic *topic);
+void undo_key(struct engine *engine, const struct key_entry *entry, const struct key_entry *replaced);
+void undo_forget(struct engine *engine);
+/* Drops what was noted about a topic that goes away by itself. */
+void undo_forget_topic(struct engine *engine, const struct topic *topic);
+/* The group could not be written: everything it changed goes back; its requests will be refused with `error`. */
+void undo_group(struct engine *engine, enum error error);
+void flush_failed(struct engine *engine);
+
+/* recover.c, replay.c */
+/* In a loss's flags while recovery runs: it is not in the log yet. */
+#define LOSS_FRESH (1u << 31)
+struct gap { struct topic *topic; uint64_t from, to; bool proven; };
+struct found_extent { uint64_t topic; struct extent extent; };
+struct recovery {
+	struct engine *engine;
+	bool ephemeral;                /* the ephemeral log is being walked */
+	uint64_t damages;              /* met so far that are no tears */
+	struct gap *gaps;
+	size_t gap_count, gap_room;
+	struct found_extent *found;    /* of topics that were ephemeral at some time: two logs hold theirs */
+	size_t found_count, found_room;
+	uint64_t *orphans;             /* batches of topics that nothing has created */
+	size_t orphan_count, orphan_room;
+	struct log_recovered disk;
+	uint64_t losses;               /* announced by this start */
+};
+enum error replay_frame(void *context, const struct log_frame *frame);
+enum error replay_damage(void *context, const struct log_damage *damage);
+bool settle_entry(struct engine *engine, struct ring *ring, const struct request *head, uint64_t number);
+void settle_answers(struct engine *engine);
+enum error settle_prepare(struct engine *engine);
+enum error settled_add(struct engine *engine, const struct settled *settled);
+
+/* files.c: which index of the catalogue's table of files a file of the log has, and what the logs tell about files. */
+struct known_file { uint64_t id; uint32_t index; };
+uint32_t file_index(struct engine *engine, uint64_t file_id);
+struct log_events file_events(struct engine *engine, bool ephemeral);
+
+/* engine.c */
+uint64_t topic_new_id(struct engine *engine);
+int64_t stamp(struct engine *engine);
+struct ring *ring_by_incarnation(struct engine *engine, uint64_t incarnation);
+
+#endif

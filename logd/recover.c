@@ -1,0 +1,324 @@
+/* A start: the walk over both logs, what is missing and why, the frames that say so, the catalogue made current (docs/format.md §10; I-5, I-6). */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "logd/engine_internal.h"
+
+enum { LOSSES_PER_FRAME = 64, LIST_PAGE = 512 };
+
+/* ---- what is missing ---- */
+
+/* Adds to the topic's losses what of [from, to] is neither below the floor nor in a loss that is known. */
+static enum error lose(struct recovery *r, struct topic *topic, uint64_t from, uint64_t to, enum reason reason, uint32_t flags)
+{
+	uint32_t known = topic->loss_count;
+	struct loss *before = NULL;
+	if (from <= topic->numbers.floor)
+		from = topic->numbers.floor + 1;
+	if (from > to)
+		return ERR_OK;
+	if (known > 0) {
+		before = malloc(known * sizeof *before);
+		if (before == NULL)
+			return ERR_NOMEM;
+		memcpy(before, topic->losses, known * sizeof *before);
+	}
+	enum error error = ERR_OK;
+	for (uint32_t i = 0; i <= known && from <= to && error == ERR_OK; i++) {
+		uint64_t end = i < known && before[i].from <= to ? before[i].from - 1 : to;
+		if (end >= from && end != UINT64_MAX) {
+			const struct loss loss = { from, end, reason, flags | LOSS_FRESH };
+			error = topic_add_loss(topic, &loss);
+			r->losses++;
+		}
+		if (i < known && before[i].to >= from)
+			from = before[i].to + 1;
+	}
+	free(before);
+	if (topic->head < to)
+		topic->head = to;
+	return error;
+}
+
+static enum error resolve_gaps(struct recovery *r)
+{
+	for (size_t i = 0; i < r->gap_count; i++) {
+		const struct gap *gap = &r->gaps[i];
+		bool crash = !gap->proven && !r->disk.same_boot;
+		bool possible = crash && gap->topic->config.durability == DURABILITY_FSYNC;
+		enum error error = gap->topic->was_ephemeral ? ERR_OK : lose(r, gap->topic, gap->from, gap->to, crash ? REASON_CRASH : REASON_CORRUPT,
+		                                                             possible ? ENTRY_POSSIBLE : 0);
+		if (error != ERR_OK)
+			return error;
+	}
+	return ERR_OK;
+}
+
+static int by_topic_and_seq(const void *a, const void *b)
+{
+	const struct found_extent *x = a, *y = b;
+	if (x->topic != y->topic)
+		return x->topic < y->topic ? -1 : 1;
+	return x->extent.first_seq < y->extent.first_seq ? -1 : x->extent.first_seq > y->extent.first_seq;
+}
+
+/* Topics that were ephemeral at some time: what lies in two logs is put in order here. At the daemon's start the ephemeral log is gone. */
+static enum error merge_found(struct recovery *r)
+{
+	struct engine *engine = r->engine;
+	bool restart = engine->options.daemon_start;
+	if (r->found_count > 0)
+		qsort(r->found, r->found_count, sizeof *r->found, by_topic_and_seq);
+	for (size_t i = 0; i < r->found_count; i++) {
+		const struct extent *extent = &r->found[i].extent;
+		struct topic *topic = topic_table_by_id(engine->topics, r->found[i].topic);
+		uint64_t last = extent->first_seq + extent->count - 1;
+		if (topic == NULL || extent->first_seq <= topic->seen || (restart && topic->config.durability == DURABILITY_EPHEMERAL))
+			continue;
+		enum error error = ERR_OK;
+		if (extent->first_seq > topic->seen + 1)
+			error = lose(r, topic, topic->seen + 1, extent->first_seq - 1, restart ? REASON_RESTART : REASON_IO_ERROR, 0);
+		topic->seen = last;
+		if (error == ERR_OK && last > topic->numbers.floor) {
+			topic->numbers.count += extent->count;
+			topic->numbers.bytes += extent->payload;
+			if (topic->numbers.count == extent->count)
+				topic->numbers.earliest = extent->first_seq;
+			error = catalogue_extent_add(engine->options.catalogue, topic->slot, extent);
+		}
+		if (error != ERR_OK)
+			return error;
+	}
+	return ERR_OK;
+}
+
+/* Where a topic goes on, and what that takes from readers. */
+static enum error conclude(void *context, struct topic *topic)
+{
+	struct recovery *r = context;
+	bool possible_end = !topic->closed && topic->ceiling > topic->head;
+	bool ephemeral = topic->config.durability == DURABILITY_EPHEMERAL;
+	if (ephemeral && r->engine->options.daemon_start) {
+		uint64_t on = r->disk.clean || topic->ceiling < topic->head || topic->closed ? topic->head : topic->ceiling;
+		topic->numbers.count = topic->numbers.bytes = 0;
+		topic->seen = on;
+		return lose(r, topic, topic->numbers.floor + 1, on, REASON_RESTART, 0);
+	}
+	if (topic->seen < topic->head && !topic->was_ephemeral) {
+		/* The checkpoint knows of seqs that no frame holds. */
+		enum error error = lose(r, topic, topic->seen + 1, topic->head, REASON_CORRUPT, 0);
+		if (error != ERR_OK)
+			return error;
+	} else if (topic->seen < topic->head) {
+		enum error error = lose(r, topic, topic->seen + 1, topic->head, r->engine->options.daemon_start ? REASON_RESTART : REASON_IO_ERROR, 0);
+		if (error != ERR_OK)
+			return error;
+	}
+	if (possible_end && r->damages > topic->damage)
+		return lose(r, topic, topic->head + 1, topic->ceiling, REASON_CORRUPT, ENTRY_POSSIBLE);
+	if (possible_end && !r->disk.same_boot && !r->disk.clean && topic->config.durability != DURABILITY_FSYNC)
+		return lose(r, topic, topic->head + 1, topic->ceiling, REASON_CRASH, ENTRY_POSSIBLE);
+	return ERR_OK;
+}
+
+/* What readers have seen in the catalogue of the logd before may not fall behind (ARCHITECTURE §6). */
+static enum error hold_against(struct recovery *r, const struct catalogue *old)
+{
+	uint32_t slots[LIST_PAGE];
+	unsigned count = 0;
+	char name[TOPIC_NAME_MAX + 1] = "";
+	size_t length = 0;
+	do {
+		enum error error = catalogue_list(old, name, length, length > 0, slots, LIST_PAGE, &count);
+		if (error != ERR_OK)
+			return ERR_OK; /* a list that a death left half changed: the log is what counts */
+		for (unsigned i = 0; i < count; i++) {
+			struct topic_numbers numbers;
+			if (catalogue_numbers(old, slots[i], &numbers) != ERR_OK || catalogue_name(old, slots[i], numbers.id, name, &length) != ERR_OK)
+				continue;
+			struct topic *topic = topic_table_by_id(r->engine->topics, numbers.id);
+			if (topic == NULL)
+				continue;
+			if (topic->numbers.floor < numbers.floor) {
+				topic->numbers.floor = numbers.floor;
+				topic->numbers.floor_reason = numbers.floor_reason;
+			}
+			if (topic->head < numbers.head && (error = lose(r, topic, topic->head + 1, numbers.head, REASON_IO_ERROR, 0)) != ERR_OK)
+				return error;
+		}
+	} while (count == LIST_PAGE);
+	return ERR_OK;
+}
+
+/* ---- saying so ---- */
+
+struct saying {
+	struct recovery *r;
+	struct entry entries[LOSSES_PER_FRAME];
+	unsigned count;
+};
+
+static enum error say(struct saying *saying)
+{
+	struct log_place place;
+	struct engine *engine = saying->r->engine;
+	enum error error = saying->count == 0 ? ERR_OK : append_entries(engine, engine->disk, true, saying->entries, saying->count, 0, 0, &place);
+	saying->count = 0;
+	return error;
+}
+
+static enum error say_losses(void *context, struct topic *topic)
+{
+	struct saying *saying = context;
+	for (uint32_t i = 0; i < topic->loss_count; i++) {
+		struct loss *loss = &topic->losses[i];
+		if (!(loss->flags & LOSS_FRESH))
+			continue;
+		loss->flags &= ~LOSS_FRESH;
+		struct entry *entry = &saying->entries[saying->count++];
+		*entry = (struct entry){ .type = ENTRY_LOSS, .topic = topic->id };
+		entry->loss.from = loss->from;
+		entry->loss.to = loss->to;
+		entry->loss.reason = loss->reason;
+		entry->loss.flags = loss->flags;
+		enum error error = saying->count == LOSSES_PER_FRAME ? say(saying) : ERR_OK;
+		if (error != ERR_OK)
+			return error;
+	}
+	return ERR_OK;
+}
+
+/* ---- the catalogue ---- */
+
+static uint64_t first_live(const struct topic *topic)
+{
+	uint64_t first = topic->numbers.earliest > topic->numbers.floor ? topic->numbers.earliest : topic->numbers.floor + 1;
+	for (uint32_t i = 0; i < topic->loss_count; i++)
+		if (topic->losses[i].from <= first && first <= topic->losses[i].to)
+			first = topic->losses[i].to + 1;
+	return first;
+}
+
+static enum error show(void *context, struct topic *topic)
+{
+	struct recovery *r = context;
+	struct engine *engine = r->engine;
+	for (uint32_t i = 0; i < topic->loss_count; i++) {
+		enum error error = catalogue_loss_add(engine->options.catalogue, topic->slot, &topic->losses[i]);
+		if (error != ERR_OK)
+			return error;
+	}
+	topic->numbers.head = topic->head;
+	topic->numbers.earliest = topic->numbers.count > 0 ? first_live(topic) : topic->head + 1;
+	/* Everything that recovery serves has been synced by it. */
+	topic->numbers.durable = topic->config.durability == DURABILITY_EPHEMERAL ? 0 : topic->head;
+	topic->count = topic->numbers.count;
+	topic->bytes = topic->numbers.bytes;
+	topic->ceiling_safe = topic->ceiling;
+	topic->reservation = CEILING_FIRST;
+	catalogue_topic_numbers(engine->options.catalogue, topic->slot, &topic->numbers);
+	if (topic->numbers.count == 0)
+		catalogue_extents_drop(engine->options.catalogue, topic->slot, topic->head);
+	if (!topic->closed && topic->ceiling != topic->head)
+		topic_opened(engine, topic);
+	return ERR_OK;
+}
+
+static void progress(void *context, uint64_t done, uint64_t total)
+{
+	struct recovery *r = context;
+	uint64_t parts = total == 0 ? 1000000 : done / (total / 1000000 + 1);
+	atomic_store_explicit(&r->engine->options.status->progress, (uint32_t)(parts < 1000000 ? parts : 1000000), memory_order_relaxed);
+}
+
+static void make_current(struct engine *engine)
+{
+	struct status *status = engine->options.status;
+	uint64_t number = catalogue_writer_number(engine->options.catalogue);
+	atomic_store_explicit(&status->progress, 1000000, memory_order_relaxed);
+	atomic_store_explicit(&status->state, LOGD_READY, memory_order_relaxed);
+	/* One store, in the page that all share: from here on no request is served from the old catalogue. Before anybody is answered. */
+	atomic_store_explicit(&status->catalogue, number, memory_order_release);
+	feed_overrun_all(engine->options.feed);
+	engine->options.host.catalogue_current(engine->options.host.context, number);
+}
+
+static enum error walk(struct recovery *r)
+{
+	struct engine *engine = r->engine;
+	const struct log_visitor visitor = { .context = r, .frame = replay_frame, .damage = replay_damage, .progress = progress };
+	struct log_recovered ephemeral;
+	enum error error = log_recover(engine->disk, &visitor, &r->disk);
+	if (error != ERR_OK)
+		return error;
+	r->ephemeral = true;
+	error = log_recover(engine->ephemeral, &visitor, &ephemeral);
+	r->ephemeral = false;
+	return error;
+}
+
+static enum error find_losses(struct recovery *r)
+{
+	enum error error = resolve_gaps(r);
+	if (error == ERR_OK)
+		error = merge_found(r);
+	if (error == ERR_OK)
+		error = topic_table_each(r->engine->topics, conclude, r);
+	if (error == ERR_OK && r->engine->options.old_catalogue != NULL)
+		error = hold_against(r, r->engine->options.old_catalogue);
+	return error;
+}
+
+static enum error finish(struct recovery *r)
+{
+	struct engine *engine = r->engine;
+	struct saying saying = { .r = r };
+	enum error error = topic_table_each(engine->topics, say_losses, &saying);
+	if (error == ERR_OK)
+		error = say(&saying);
+	if (error == ERR_OK)
+		error = log_recover_finish(engine->disk);
+	if (error == ERR_OK)
+		error = log_recover_finish(engine->ephemeral);
+	if (error == ERR_OK)
+		error = topic_table_each(engine->topics, show, r);
+	return error != ERR_OK ? error : settle_prepare(engine);
+}
+
+static void describe(const struct recovery *r, enum error error, char *message, size_t size)
+{
+	if (error == ERR_NEWER)
+		snprintf(message, size, "it was written by a newer version of topics; nothing was touched. Start that version, or another data directory");
+	else if (r->orphan_count > 0)
+		snprintf(message, size, "records of %zu topics are there whose names nothing can prove; nothing was touched. Restore the directory from a backup, or "
+		         "start with another one", r->orphan_count);
+	else if (error == ERR_OK)
+		snprintf(message, size, "recovered %" PRIu64 " topics from %" PRIu64 " files after %s; %" PRIu64 " losses announced, %" PRIu64 " bytes set aside",
+		         topic_table_count(r->engine->topics), r->disk.files, r->disk.empty ? "nothing" : r->disk.clean ? "a clean stop" :
+		         r->disk.same_boot ? "a death of processes" : "an end of the machine", r->losses, r->disk.quarantined);
+}
+
+enum error engine_recover(struct engine *engine, char *message, size_t message_size)
+{
+	struct recovery r = { .engine = engine };
+	engine->now_us = engine->ops->monotonic_us(engine->ops->world);
+	enum error error = walk(&r);
+	if (error == ERR_OK && r.orphan_count > 0)
+		error = ERR_CORRUPT;
+	if (error == ERR_OK)
+		error = find_losses(&r);
+	if (error == ERR_OK)
+		error = finish(&r);
+	describe(&r, error, message, message_size);
+	free(r.gaps);
+	free(r.found);
+	free(r.orphans);
+	if (error != ERR_OK)
+		return error;
+	engine->recovered = true;
+	engine->synced_seen = log_synced(engine->disk);
+	make_current(engine);
+	return ERR_OK;
+}

@@ -1,0 +1,246 @@
+/* From the rings to requests that have been copied and checked (I-9). */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/record.h"
+#include "logd/engine_internal.h"
+
+enum taking { TAKEN, NOTHING, BLOCKED, BROKEN };
+
+/* Room for what an append's frame may hold besides batch entry and records: a create with its configuration, a ceiling. */
+static uint64_t extra_entries(const struct request *head)
+{
+	return 40 + align8(head->name_length) + TOPIC_CONFIG_MAX + 24;
+}
+
+static uint32_t batch_entry_size(const struct request *head)
+{
+	struct entry entry = { .type = ENTRY_BATCH };
+	entry.batch.key_length = head->key_length;
+	entry.batch.node_length = head->node_length;
+	return entry_size(&entry);
+}
+
+/* What the head says about lengths decides over memory, so it is bounded before anything is reserved. Limits that are settings are checked here
+ * too: the worker has refused what is past them, so one that sends it is not to be trusted (E7). */
+static bool head_bounded(const struct engine *engine, const struct request *head)
+{
+	const struct settings *settings = engine->settings;
+	return head->name_length <= TOPIC_NAME_MAX && head->config_length <= TOPIC_CONFIG_MAX && head->key_length <= KEY_LENGTH_MAX &&
+	       head->node_length <= 65536 && head->node_length <= settings->max_node_bytes && head->body_length / RECORD_HEAD >= head->count &&
+	       head->count <= settings->max_batch_records && head->body_length <= FRAME_LENGTH_MAX / 2;
+}
+
+/* Points the view's small parts at a private copy: in a frame their place will be overwritten. */
+static void keep_small(struct engine *engine, struct request_view *view)
+{
+	uint8_t *at = engine->small;
+	const uint8_t **parts[] = { &view->name, &view->config, &view->key, &view->node };
+	const uint32_t lengths[] = { view->head.name_length, view->head.config_length, view->head.key_length, view->head.node_length };
+	for (unsigned i = 0; i < 4; i++) {
+		memcpy(at, *parts[i], lengths[i]);
+		*parts[i] = at;
+		at += align8(lengths[i]);
+	}
+}
+
+static enum error check(struct engine *engine, struct taken *taken, const struct request *head, const uint8_t *parts)
+{
+	enum error error = request_check(&taken->view, head, parts, request_size(head) - sizeof *head);
+	if (error != ERR_OK)
+		return error;
+	keep_small(engine, &taken->view);
+	taken->has_config = head->config_length > 0;
+	return taken->has_config ? topic_config_decode(&taken->config, taken->view.config, head->config_length) : ERR_OK;
+}
+
+void answer_now(struct engine *engine, const struct taken *taken, const struct completion *completion, const void *body)
+{
+	struct completion whole = *completion;
+	whole.request_id = taken->view.head.id;
+	whole.type = taken->view.head.type;
+	post_answer(engine, taken->ring, &whole, body);
+	/* Posted before it is released: a logd that comes between finds the answer standing and does not do the request again (I-8). */
+	completion_publish(taken->ring->completions);
+	ring_release(taken->ring->consumer, taken->number);
+}
+
+static bool scratch_room(struct engine *engine, uint64_t size)
+{
+	if (size <= engine->scratch_size)
+		return true;
+	uint8_t *bigger = realloc(engine->scratch, size);
+	if (bigger == NULL)
+		return false;
+	engine->scratch = bigger;
+	engine->scratch_size = size;
+	return true;
+}
+
+/* Takes an entry only to refuse it, or because it is small. */
+static enum taking take_aside(struct engine *engine, struct taken *taken, const struct request *head)
+{
+	if (!scratch_room(engine, request_size(head)))
+		return BLOCKED;
+	ring_take(taken->ring->consumer, head, engine->scratch);
+	return check(engine, taken, head, engine->scratch) == ERR_OK ? TAKEN : BROKEN;
+}
+
+static void refuse(struct engine *engine, struct taken *taken, enum error error)
+{
+	answer_now(engine, taken, &(struct completion){ .status = (uint16_t)error }, NULL);
+}
+
+/* Reserves in the log that the ring's last append went to: most go to the same, and then the records are copied once, to their final place. */
+static enum taking take_append(struct engine *engine, struct taken *taken, const struct request *head)
+{
+	struct ring *ring = taken->ring;
+	struct log *log = ring->ephemeral_guess ? engine->ephemeral : engine->disk;
+	uint32_t ahead = batch_entry_size(head);
+	uint64_t size = FRAME_HEAD + ahead + (request_size(head) - sizeof *head) + extra_entries(head) + record_table_size(head->count) + FRAME_TAIL;
+	uint8_t *frame = NULL;
+	enum error error = log_reserve(log, align8(size), false, &frame);
+
+	if (error == ERR_AGAIN || (error == ERR_THROTTLED && (head->flags & REQUEST_WAIT)))
+		return BLOCKED;
+	if (error != ERR_OK) {
+		enum taking result = take_aside(engine, taken, head);
+		if (result == TAKEN)
+			refuse(engine, taken, error);
+		return result;
+	}
+	ring_take(ring->consumer, head, frame + FRAME_HEAD + ahead);
+	if (check(engine, taken, head, frame + FRAME_HEAD + ahead) != ERR_OK)
+		return BROKEN;
+	append_request(engine, taken, frame, ahead, ring->ephemeral_guess);
+	return TAKEN;
+}
+
+static enum taking take_control(struct engine *engine, struct taken *taken, const struct request *head)
+{
+	static void (*const handlers[REQUEST_TYPE_END])(struct engine *, struct taken *) = {
+		[REQUEST_TOPIC_PUT] = topic_put_request,
+		[REQUEST_TOPIC_PATCH] = topic_patch_request,
+		[REQUEST_TOPIC_DELETE] = topic_delete_request,
+	};
+	uint8_t *unused;
+	bool control = head->type == REQUEST_TOPIC_DELETE;
+	/* Largest frame of these: a create with its name and configuration. */
+	enum error error = log_reserve(engine->disk, FRAME_HEAD + 1024 + FRAME_TAIL, control, &unused);
+	if (error == ERR_AGAIN)
+		return BLOCKED;
+	enum taking result = take_aside(engine, taken, head);
+	if (result != TAKEN)
+		return result;
+	if (error != ERR_OK)
+		refuse(engine, taken, error);
+	else
+		handlers[head->type](engine, taken);
+	return TAKEN;
+}
+
+/* An entry that was being taken at two deaths by a fault is not tried a third time (ARCHITECTURE §5). */
+static enum taking drop_poisoned(struct engine *engine, struct taken *taken, const struct request *head)
+{
+	enum taking result = take_aside(engine, taken, head);
+	if (result == TAKEN)
+		refuse(engine, taken, ERR_INTERNAL);
+	engine->options.host.ring_broken(engine->options.host.context, taken->ring->slot, taken->ring->incarnation);
+	return result;
+}
+
+static enum taking take_one(struct engine *engine, struct ring *ring)
+{
+	struct request head;
+	struct taken taken = { .ring = ring };
+	enum error error = ring_peek(ring->consumer, &head, &taken.number);
+
+	if (error == ERR_AGAIN) {
+		ring->settling = false; /* everything that the logd before may have done has been looked at */
+		return NOTHING;
+	}
+	if (error != ERR_OK || head.type == REQUEST_PAD || head.type >= REQUEST_TYPE_END || !head_bounded(engine, &head))
+		return BROKEN;
+	if (ring->settling && settle_entry(engine, ring, &head, taken.number))
+		return TAKEN;
+	if (completion_room(ring->completions, &error) <= ring->owed)
+		return error == ERR_OK ? BLOCKED : BROKEN;
+	uint32_t deaths = ring_deaths(ring->consumer, taken.number);
+	ring_note_taking(ring->consumer, taken.number + 1);
+	engine->ops->failpoint(engine->ops->world, "after-take");
+	if (deaths >= 2)
+		return drop_poisoned(engine, &taken, &head);
+	return head.type == REQUEST_APPEND ? take_append(engine, &taken, &head) : take_control(engine, &taken, &head);
+}
+
+static void cut_off(struct engine *engine, struct ring *ring)
+{
+	ring->broken = true;
+	engine->options.host.ring_broken(engine->options.host.context, ring->slot, ring->incarnation);
+}
+
+/* One ring's quantum: true if it has more. */
+static bool take_quantum(struct engine *engine, struct ring *ring)
+{
+	unsigned quantum = engine->one_by_one ? 1 : TAKE_ENTRIES;
+	uint64_t until = log_appended(engine->disk) + TAKE_BYTES;
+	for (unsigned i = 0; i < quantum && log_appended(engine->disk) < until; i++) {
+		enum taking result = take_one(engine, ring);
+		ring_note_taking(ring->consumer, 0);
+		if (result == NOTHING)
+			return false;
+		if (result == BLOCKED) {
+			engine->blocked = true;
+			return false;
+		}
+		if (result == BROKEN) {
+			cut_off(engine, ring);
+			return false;
+		}
+	}
+	return true;
+}
+
+bool take_from_rings(struct engine *engine)
+{
+	const unsigned places = sizeof engine->rings / sizeof engine->rings[0];
+	bool more = false;
+	engine->blocked = false;
+	for (unsigned i = 0; i < places; i++) {
+		struct ring *ring = &engine->rings[(engine->ring_first + i) % places];
+		if (ring->incarnation == 0 || ring->gone || ring->broken || !ring_pending(ring->consumer))
+			continue;
+		if (take_quantum(engine, ring))
+			more = true;
+		if (engine->one_by_one && more)
+			break;
+	}
+	engine->ring_first = (engine->ring_first + 1) % places;
+	if (engine->one_by_one && !more && !engine->blocked)
+		engine->one_by_one = false; /* nothing is left of what was there when the process died */
+	return more;
+}
+
+enum error append_entries(struct engine *engine, struct log *log, bool control, const struct entry *entries, unsigned count, uint64_t incarnation,
+                          uint64_t request_id, struct log_place *place)
+{
+	struct frame_head head = { .incarnation = incarnation, .request_id = request_id, .ts = stamp(engine), .entry_count = count };
+	uint64_t topic = 0;
+	uint8_t *frame, *at;
+	for (unsigned i = 0; i < count; i++) {
+		head.entries_length += entry_size(&entries[i]);
+		/* The table of a frame with several topics stands twice, so that damage can be told apart (I-5). */
+		if (topic != 0 && entries[i].topic != 0 && entries[i].topic != topic)
+			head.flags |= FRAME_TABLE_TWICE;
+		topic = entries[i].topic;
+	}
+	enum error error = log_reserve(log, frame_size(head.entries_length, 0, head.flags), control, &frame);
+	if (error != ERR_OK)
+		return error;
+	at = frame + FRAME_HEAD;
+	for (unsigned i = 0; i < count; i++)
+		at += entry_encode(&entries[i], at);
+	assert(at == frame + FRAME_HEAD + head.entries_length);
+	return log_append(log, &head, 0, 0, place);
+}

@@ -1,0 +1,205 @@
+#include "logd/topic_table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { BUCKETS_FIRST = 1024 };
+
+struct topic_table {
+	struct topic **by_name;
+	struct topic **by_id;
+	uint64_t buckets; /* a power of two, for both */
+	uint64_t ids;     /* topics linked by id */
+	uint64_t names;   /* topics whose name is theirs */
+};
+
+static uint64_t hash_name(const char *name, size_t length)
+{
+	uint64_t hash = 0xcbf29ce484222325u;
+	for (size_t i = 0; i < length; i++)
+		hash = (hash ^ (uint8_t)name[i]) * 0x100000001b3u;
+	return hash ^ (hash >> 29);
+}
+
+enum error topic_table_create(struct topic_table **out)
+{
+	struct topic_table *table = calloc(1, sizeof *table);
+	if (table == NULL)
+		return ERR_NOMEM;
+	table->buckets = BUCKETS_FIRST;
+	table->by_name = calloc(table->buckets, sizeof(struct topic *));
+	table->by_id = calloc(table->buckets, sizeof(struct topic *));
+	*out = table;
+	if (table->by_name == NULL || table->by_id == NULL) {
+		topic_table_destroy(out);
+		return ERR_NOMEM;
+	}
+	return ERR_OK;
+}
+
+void topic_table_destroy(struct topic_table **out)
+{
+	struct topic_table *table = *out;
+	if (table == NULL)
+		return;
+	for (uint64_t i = 0; table->by_id != NULL && i < table->buckets; i++) {
+		for (struct topic *topic = table->by_id[i], *next; topic != NULL; topic = next) {
+			next = topic->next_by_id;
+			topic_free(&topic);
+		}
+	}
+	free(table->by_name);
+	free(table->by_id);
+	free(table);
+	*out = NULL;
+}
+
+struct topic *topic_make(uint64_t id, const char *name, size_t length, const struct topic_config *config)
+{
+	struct topic *topic = calloc(1, sizeof *topic);
+	if (topic == NULL)
+		return NULL;
+	topic->id = id;
+	topic->name_length = (uint32_t)length;
+	memcpy(topic->name, name, length);
+	topic->config = *config;
+	topic->numbers = (struct topic_numbers){ .id = id, .earliest = 1 };
+	return topic;
+}
+
+void topic_free(struct topic **topic)
+{
+	if (*topic != NULL)
+		free((*topic)->losses);
+	free(*topic);
+	*topic = NULL;
+}
+
+enum error topic_add_loss(struct topic *topic, const struct loss *loss)
+{
+	struct loss *more = realloc(topic->losses, (topic->loss_count + 1) * sizeof *more);
+	if (more == NULL)
+		return ERR_NOMEM;
+	topic->losses = more;
+	uint32_t at = topic->loss_count++;
+	while (at > 0 && more[at - 1].from > loss->from) {
+		more[at] = more[at - 1];
+		at--;
+	}
+	more[at] = *loss;
+	return ERR_OK;
+}
+
+static void link_name(struct topic_table *table, struct topic *topic)
+{
+	struct topic **bucket = &table->by_name[hash_name(topic->name, topic->name_length) & (table->buckets - 1)];
+	topic->next_by_name = *bucket;
+	*bucket = topic;
+}
+
+static void link_id(struct topic_table *table, struct topic *topic)
+{
+	struct topic **bucket = &table->by_id[topic->id & (table->buckets - 1)];
+	topic->next_by_id = *bucket;
+	*bucket = topic;
+}
+
+/* Twice the buckets; when memory is out the chains just get longer. */
+static void grow(struct topic_table *table)
+{
+	uint64_t buckets = table->buckets * 2;
+	struct topic **by_name = calloc(buckets, sizeof(struct topic *));
+	struct topic **by_id = calloc(buckets, sizeof(struct topic *));
+	struct topic **old_names = table->by_name, **old_ids = table->by_id;
+	if (by_name == NULL || by_id == NULL) {
+		free(by_name);
+		free(by_id);
+		return;
+	}
+	uint64_t old = table->buckets;
+	*table = (struct topic_table){ .by_name = by_name, .by_id = by_id, .buckets = buckets, .ids = table->ids, .names = table->names };
+	for (uint64_t i = 0; i < old; i++) {
+		for (struct topic *topic = old_names[i], *next; topic != NULL; topic = next) {
+			next = topic->next_by_name;
+			link_name(table, topic);
+		}
+		for (struct topic *topic = old_ids[i], *next; topic != NULL; topic = next) {
+			next = topic->next_by_id;
+			link_id(table, topic);
+		}
+	}
+	free(old_names);
+	free(old_ids);
+}
+
+enum error topic_table_add(struct topic_table *table, struct topic *topic)
+{
+	if (table->ids >= table->buckets)
+		grow(table);
+	link_id(table, topic);
+	table->ids++;
+	topic_table_take_name(table, topic);
+	return ERR_OK;
+}
+
+void topic_table_take_name(struct topic_table *table, struct topic *topic)
+{
+	link_name(table, topic);
+	table->names++;
+}
+
+void topic_table_drop_name(struct topic_table *table, struct topic *topic)
+{
+	struct topic **at = &table->by_name[hash_name(topic->name, topic->name_length) & (table->buckets - 1)];
+	while (*at != NULL && *at != topic)
+		at = &(*at)->next_by_name;
+	if (*at == NULL)
+		return;
+	*at = topic->next_by_name;
+	table->names--;
+}
+
+void topic_table_remove(struct topic_table *table, struct topic *topic)
+{
+	struct topic **at = &table->by_id[topic->id & (table->buckets - 1)];
+	topic_table_drop_name(table, topic);
+	while (*at != NULL && *at != topic)
+		at = &(*at)->next_by_id;
+	if (*at == NULL)
+		return;
+	*at = topic->next_by_id;
+	table->ids--;
+}
+
+struct topic *topic_table_by_name(const struct topic_table *table, const char *name, size_t length)
+{
+	struct topic *topic = table->by_name[hash_name(name, length) & (table->buckets - 1)];
+	while (topic != NULL && (topic->name_length != length || memcmp(topic->name, name, length) != 0))
+		topic = topic->next_by_name;
+	return topic;
+}
+
+struct topic *topic_table_by_id(const struct topic_table *table, uint64_t id)
+{
+	struct topic *topic = table->by_id[id & (table->buckets - 1)];
+	while (topic != NULL && topic->id != id)
+		topic = topic->next_by_id;
+	return topic;
+}
+
+uint64_t topic_table_count(const struct topic_table *table)
+{
+	return table->names;
+}
+
+enum error topic_table_each(const struct topic_table *table, enum error (*each)(void *context, struct topic *topic), void *context)
+{
+	for (uint64_t i = 0; i < table->buckets; i++) {
+		for (struct topic *topic = table->by_id[i]; topic != NULL; topic = topic->next_by_id) {
+			enum error error = each(context, topic);
+			if (error != ERR_OK)
+				return error;
+		}
+	}
+	return ERR_OK;
+}

@@ -1,0 +1,93 @@
+/*
+ * logd's topics: by name and by id. A topic's life:
+ *
+ *      create                    its frame is published              delete                 its frame is published
+ *   ---------> ASSIGNED (name taken) -------------> PUBLISHED ------------------> DELETING (name free) ------------> freed
+ *                 | the group fails: undone (undo.c)                 | the group fails: the name is its again
+ */
+#ifndef TOPICS_TOPIC_TABLE_H
+#define TOPICS_TOPIC_TABLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/catalogue.h"
+#include "common/error.h"
+#include "common/topic_config.h"
+
+struct pending;
+
+enum topic_state { TOPIC_ASSIGNED, TOPIC_PUBLISHED, TOPIC_DELETING };
+
+struct topic {
+	uint64_t id;
+	enum topic_state state;
+	uint32_t name_length;
+	char name[TOPIC_NAME_MAX + 1];
+	struct topic_config config;      /* as assigned; the catalogue has the published one */
+	uint32_t slot;                   /* in the catalogue, once published */
+	unsigned references;             /* pending frames and unsynced ones that name it */
+
+	/* as assigned: what the frames appended so far say */
+	uint64_t head;
+	uint64_t count;
+	uint64_t bytes;
+	uint64_t ceiling;                /* the last one in the log */
+	uint64_t ceiling_end;            /* LSN at which the frame that holds it ends */
+	uint64_t ceiling_safe;           /* the last one known synced: seqs up to it may be seen by clients (I-6) */
+	uint64_t reservation;            /* how much the next ceiling reserves */
+	uint64_t touched_group;          /* number of the group in which it was saved for undo */
+
+	/* as published */
+	struct topic_numbers numbers;
+	unsigned unpublished;            /* frames of it that wait */
+	unsigned unpublished_disk;       /* those of them in the disk log */
+	uint64_t blocked_pass;           /* publish pass in which one of its frames was found waiting */
+	struct topic *next_dirty;        /* numbers changed in this pass */
+	bool dirty;
+	bool shown;                      /* it stands in the catalogue */
+
+	/* open topics (not closed by a ceiling at their head), the one idle for longest first */
+	struct topic *open_previous, *open_next;
+	uint64_t active_us;
+	bool open;
+
+	/* recovery */
+	uint64_t seen;                   /* last seq accounted for: in a frame, or in a gap that was noted */
+	uint64_t damage;                 /* damages that had been met when something of it was met last */
+	bool was_ephemeral;
+	bool closed;                     /* its last ceiling closed it */
+
+	struct loss *losses;             /* owned; as in the catalogue, rising */
+	uint32_t loss_count;
+
+	struct topic *next_by_name, *next_by_id;
+};
+
+struct topic_table;
+
+enum error topic_table_create(struct topic_table **table);
+/* Frees the topics too. */
+void topic_table_destroy(struct topic_table **table);
+
+/* A new topic with this name, not linked yet; id not 0. NULL when memory is out. */
+struct topic *topic_make(uint64_t id, const char *name, size_t length, const struct topic_config *config);
+void topic_free(struct topic **topic);
+
+/* Notes a loss, in order of its seqs. */
+enum error topic_add_loss(struct topic *topic, const struct loss *loss);
+
+/* Links it by id and name, by id alone, or takes it out. ERR_NOMEM only from the first. */
+enum error topic_table_add(struct topic_table *table, struct topic *topic);
+void topic_table_drop_name(struct topic_table *table, struct topic *topic);
+void topic_table_take_name(struct topic_table *table, struct topic *topic);
+void topic_table_remove(struct topic_table *table, struct topic *topic);
+
+struct topic *topic_table_by_name(const struct topic_table *table, const char *name, size_t length);
+struct topic *topic_table_by_id(const struct topic_table *table, uint64_t id);
+uint64_t topic_table_count(const struct topic_table *table);
+
+/* Calls `each` for every topic linked by id; it may not add or remove. Stops at an error and returns it. */
+enum error topic_table_each(const struct topic_table *table, enum error (*each)(void *context, struct topic *topic), void *context);
+
+#endif

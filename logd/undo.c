@@ -1,0 +1,173 @@
+/* A group that could not be written: all that it changed goes back to the last frame written (I-4). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "logd/engine_internal.h"
+
+static struct undo *note(struct engine *engine, enum undo_kind kind, struct topic *topic)
+{
+	struct undo *undo = calloc(1, sizeof *undo);
+	if (undo == NULL)
+		abort(); /* before anything was changed; the next process finds the request in its ring */
+	undo->kind = kind;
+	undo->topic = topic;
+	undo->next = engine->undo;
+	engine->undo = undo;
+	return undo;
+}
+
+void undo_touch(struct engine *engine, struct topic *topic)
+{
+	if (topic->touched_group == engine->group)
+		return;
+	topic->touched_group = engine->group;
+	struct undo *undo = note(engine, UNDO_TOPIC, topic);
+	undo->head = topic->head;
+	undo->count = topic->count;
+	undo->bytes = topic->bytes;
+	undo->ceiling = topic->ceiling;
+	undo->ceiling_end = topic->ceiling_end;
+	undo->reservation = topic->reservation;
+}
+
+void undo_note(struct engine *engine, enum undo_kind kind, struct topic *topic)
+{
+	struct undo *undo = note(engine, kind, topic);
+	if (kind != UNDO_CONFIG)
+		return;
+	undo->config = malloc(sizeof *undo->config);
+	if (undo->config == NULL)
+		abort();
+	*undo->config = topic->config;
+}
+
+void undo_key(struct engine *engine, const struct key_entry *entry, const struct key_entry *replaced)
+{
+	struct undo *undo = note(engine, UNDO_KEY, NULL);
+	undo->key = *replaced;
+	undo->key_topic = entry->topic;
+	memcpy(undo->key_hash, entry->hash, KEY_HASH);
+}
+
+static void drop(struct undo **at)
+{
+	struct undo *undo = *at;
+	*at = undo->next;
+	free(undo->config);
+	free(undo);
+}
+
+void undo_forget(struct engine *engine)
+{
+	while (engine->undo != NULL)
+		drop(&engine->undo);
+	engine->group++;
+}
+
+void undo_forget_topic(struct engine *engine, const struct topic *topic)
+{
+	struct undo **at = &engine->undo;
+	while (*at != NULL) {
+		if ((*at)->topic == topic)
+			drop(at);
+		else
+			at = &(*at)->next;
+	}
+}
+
+static void put_back(struct engine *engine, struct undo *undo)
+{
+	struct topic *topic = undo->topic;
+	switch (undo->kind) {
+	case UNDO_TOPIC:
+		topic->head = undo->head;
+		topic->count = undo->count;
+		topic->bytes = undo->bytes;
+		topic->ceiling = undo->ceiling;
+		topic->ceiling_end = undo->ceiling_end;
+		topic->reservation = undo->reservation;
+		break;
+	case UNDO_CREATED:
+		/* Freed with the last of its refused frames. */
+		topic_table_remove(engine->topics, topic);
+		topic->state = TOPIC_DELETING;
+		break;
+	case UNDO_DELETED:
+		topic->state = topic->shown ? TOPIC_PUBLISHED : TOPIC_ASSIGNED;
+		topic_table_take_name(engine->topics, topic);
+		break;
+	case UNDO_CONFIG:
+		topic->config = *undo->config;
+		break;
+	case UNDO_KEY:
+		if (undo->key.topic != 0)
+			keys_put(engine->keys, &undo->key, NULL);
+		else
+			keys_remove(engine->keys, undo->key_topic, undo->key_hash);
+		break;
+	}
+}
+
+/* Takes the group's frames out of the list of unsynced ones, whose tail they are. */
+static void cut_unsynced(struct engine *engine)
+{
+	struct pending **at = &engine->unsynced_first;
+	uint64_t written = log_written(engine->disk);
+	while (*at != NULL && (*at)->end <= written)
+		at = &(*at)->next_unsynced;
+	*at = NULL;
+	engine->unsynced_end = at;
+}
+
+void undo_group(struct engine *engine, enum error error)
+{
+	struct pending **at = &engine->unpublished_first;
+	while (*at != engine->group_first)
+		at = &(*at)->next;
+	struct pending *first = *at;
+	*at = NULL;
+	engine->unpublished_end = at;
+	engine->group_first = NULL;
+	cut_unsynced(engine);
+	for (struct pending *pending = first; pending != NULL; pending = pending->next) {
+		if (pending->topic != NULL) {
+			pending->topic->unpublished--;
+			pending->topic->unpublished_disk -= !pending->ephemeral;
+		}
+	}
+	while (engine->undo != NULL) {
+		put_back(engine, engine->undo);
+		drop(&engine->undo);
+	}
+	engine->group++;
+	struct pending **end = &engine->failed_first;
+	while (*end != NULL)
+		end = &(*end)->next;
+	*end = first;
+	engine->failed_with = error;
+}
+
+/* Refusals leave only when the log is on a file that does not hold these frames; if it never gets there, nobody can say what stands on the disk. */
+void flush_failed(struct engine *engine)
+{
+	enum log_state state = log_state(engine->disk);
+	if (engine->failed_first == NULL || state == LOG_LEAVING)
+		return;
+	while (engine->failed_first != NULL) {
+		struct pending *pending = engine->failed_first;
+		struct topic *topic = pending->topic;
+		engine->failed_first = pending->next;
+		if (pending->ring != NULL) {
+			struct completion refusal = { .request_id = pending->completion.request_id, .type = pending->completion.type };
+			refusal.status = (uint16_t)(state == LOG_READ_ONLY ? ERR_COMMIT_UNKNOWN : engine->failed_with);
+			pending->ring->owed--;
+			post_answer(engine, pending->ring, &refusal, NULL);
+			completion_publish(pending->ring->completions);
+			ring_release(pending->ring->consumer, pending->entry);
+		}
+		pending_free(engine, pending);
+		if (topic != NULL)
+			topic_unreference(engine, topic);
+	}
+	wake_rings(engine);
+}

@@ -566,25 +566,35 @@ void memory_world_die(struct memory_world *w)
 	sweep(w);
 }
 
+void memory_world_daemon_end(struct memory_world *w)
+{
+	memory_world_die(w);
+	for (size_t i = 0; i < w->count; i++)
+		if (w->files[i]->name.kind == 'e')
+			w->files[i]->linked = w->files[i]->durable = false;
+	sweep(w);
+}
+
 void memory_world_power_cut(struct memory_world *w, uint64_t seed)
+{
+	memory_world_power_cut_some(w, seed, 8);
+}
+
+void memory_world_power_cut_some(struct memory_world *w, uint64_t seed, unsigned keep)
 {
 	uint64_t state = seed;
 
-	memory_world_die(w);
+	memory_world_daemon_end(w);
 	for (size_t i = 0; i < w->count; i++) {
 		struct mem_file *file = w->files[i];
 
-		if (file->name.kind == 'e') {
-			file->linked = file->durable = false;
-			continue;
-		}
 		if (file->linked != file->durable)
-			file->linked = draw(&state) % 2 ? file->linked : file->durable;
+			file->linked = draw(&state) % 16 < keep ? file->linked : file->durable;
 		file->durable = file->linked;
 		for (uint64_t sector = 0; sector < file->room / SECTOR; sector++)
-			if (file->dirty[sector] && draw(&state) % 2)
+			if (file->dirty[sector] && draw(&state) % 16 < keep)
 				memcpy(file->platter + sector * SECTOR, file->cache + sector * SECTOR, SECTOR);
-		if (file->size != file->platter_size && draw(&state) % 2)
+		if (file->size != file->platter_size && draw(&state) % 16 < keep)
 			file->platter_size = file->size;
 		file->size = file->platter_size;
 		if (file->room) {

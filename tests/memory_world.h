@@ -49,6 +49,10 @@ const struct ops *memory_world_ops(const struct memory_world *world);
 /* ---- ends ---- */
 void memory_world_die(struct memory_world *world);
 void memory_world_power_cut(struct memory_world *world, uint64_t seed);
+/* The same; on the average `keep` of 16 changes survive: 0 none, 16 all. */
+void memory_world_power_cut_some(struct memory_world *world, uint64_t seed, unsigned keep);
+/* All processes are gone, and the memory objects with them; the cache stays. */
+void memory_world_daemon_end(struct memory_world *world);
 
 /* ---- faults ---- */
 /* The calls so far; kill_at and fail count from here on: 0 is the next call. */

@@ -19,6 +19,9 @@ void log_drop_fresh(struct log *log)
 	if (!log->fresh)
 		return;
 	name.id = log->fresh->header.id;
+	for (struct log_chunk *chunk = log->first; chunk; chunk = chunk->next)
+		if (chunk->file == log->fresh)
+			chunk->file = NULL;
 	log_file_free(log, &log->fresh);
 	log->ops->unlink(log->ops->world, &name);
 }

@@ -319,6 +319,8 @@ static enum error cut(struct log *log, struct log_order *order)
 	for (size_t i = 0; i < log->file_count; i++)
 		if (log->files[i]->salvaged)
 			rank_salvaged(log, log->files[i]);
+	if (log->file_count == 0)
+		return ERR_OK;
 	qsort(log->files, log->file_count, sizeof *log->files, by_rank_falling);
 	for (size_t i = 0; i < log->file_count; i++) {
 		struct log_file *file = log->files[i];
@@ -358,7 +360,7 @@ enum error log_order(struct log *log, struct log_order *order)
 	failed = log->options.kind == 'e' ? log->ops->ephemeral_list(log->ops->world, each_object, &listing)
 	                                  : log->ops->list(log->ops->world, each_name, &listing);
 	error = failed ? log_error_of(failed) : ERR_OK;
-	if (!error)
+	if (!error && listing.count > 0)
 		qsort(listing.seen, listing.count, sizeof *listing.seen, by_id);
 	if (!error)
 		error = examine(log, order, &listing);

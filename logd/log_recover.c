@@ -10,7 +10,6 @@
 
 enum {
 	VOID_PIECE = 1 << 24,
-	TEAR_PAGE = 4096, /* a write that a kill cuts off ends at a page of the file */
 	PROGRESS_EVERY = 4096,
 };
 
@@ -178,24 +177,22 @@ static enum error set_aside(struct walk *walk, uint64_t from, uint64_t to)
 }
 
 /*
- * Is what stands at `offset`, with nothing valid behind it, what a killed process leaves of a write? That is a prefix of a frame, up to a page's end, and then
- * nothing but zeros.
+ * Is what stands at `offset`, with nothing valid behind it, what a killed process leaves of a write? That is a prefix of a frame and then nothing but zeros. A
+ * frame's last byte is never 0, so one that reaches its end was written whole, and is damaged.
  */
 static bool looks_torn(const struct walk *walk, const struct log_file *file, uint64_t offset)
 {
-	const uint8_t *bytes = walk->scan.bytes;
-	uint64_t end = walk->scan.length, cut;
+	const uint8_t *frame = walk->scan.bytes + offset;
+	uint64_t prefix = walk->scan.length - offset;
 	struct frame_head head;
 
-	while (end > offset && bytes[end - 1] == 0)
-		end--;
-	cut = (end + TEAR_PAGE - 1) / TEAR_PAGE * TEAR_PAGE;
-	if (cut == offset)
-		return true;
-	if (cut < offset + FRAME_HEAD) /* the head itself is cut off; its magic at least must stand there */
-		return get_u32(bytes + offset) == FRAME_MAGIC;
-	/* A frame that ends before the cut was written whole: it is damaged. */
-	return frame_head_decode(&head, bytes + offset, FRAME_LENGTH_MAX) == ERR_OK && offset + head.length > cut &&
+	while (prefix > 0 && frame[prefix - 1] == 0)
+		prefix--;
+	if (prefix >= 4 && get_u32(frame) != FRAME_MAGIC)
+		return false;
+	if (prefix < FRAME_HEAD) /* the head itself is cut off */
+		return prefix < 12 || prefix < get_u32(frame + 8);
+	return frame_head_decode(&head, frame, FRAME_LENGTH_MAX) == ERR_OK && prefix < head.length &&
 	       head.lsn == file->header.first_lsn + offset - FILE_HEADER_SIZE;
 }
 

@@ -1,0 +1,56 @@
+/* A log in a memory world, and frames whose bytes follow from a number, so that whatever comes back can be judged. */
+#ifndef TOPICS_TESTS_LOG_FIXTURE_H
+#define TOPICS_TESTS_LOG_FIXTURE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "logd/log.h"
+#include "tests/memory_world.h"
+
+enum { FIXTURE_SEEN = 4096, FIXTURE_TOPIC = 7 };
+
+/* A frame that recovery showed. */
+struct seen_frame {
+	uint64_t number;         /* request id; 0: not one of ours */
+	struct log_place place;
+	bool proven, whole, checkpoint, before_checkpoint, is_void, is_mark;
+};
+
+struct fixture {
+	struct memory_world *world;
+	struct log *log;
+	struct log_options options;
+	uint64_t next;           /* number of the next frame; its seqs are 3 * number .. + 2 */
+	uint64_t highest;        /* number that was ever appended, also to a group that failed */
+	struct log_recovered recovered;
+	struct seen_frame seen[FIXTURE_SEEN];
+	unsigned seen_count;
+	struct log_damage damage[64];
+	unsigned damage_count;
+	struct log_place places[FIXTURE_SEEN]; /* by number: where the frame lies, moved ones too */
+	unsigned moved, born, retired, evicted;
+	uint64_t last_evicted;
+};
+
+void fixture_init(struct fixture *fixture, uint64_t seed, uint8_t kind, uint64_t file_bytes);
+void fixture_free(struct fixture *fixture);
+/* log_create and log_recover; finish apart, so that tests can append losses or fail. */
+enum error fixture_recover(struct fixture *fixture);
+enum error fixture_start(struct fixture *fixture);
+/* The process dies; the next start is the test's. */
+void fixture_die(struct fixture *fixture);
+/* A frame of three records and about `bytes` of data; ERR_OK and its number is fixture->next - 1. */
+enum error fixture_append(struct fixture *fixture, uint32_t bytes, bool control);
+/* Appends and writes, doing jobs that it waits for. Asserts. */
+void fixture_write(struct fixture *fixture, uint32_t bytes);
+/* Ends what is pending: preparation, sync. True if there was anything. */
+bool fixture_jobs(struct fixture *fixture);
+/* Syncs all that is written. Asserts that it is then synced. */
+void fixture_sync(struct fixture *fixture);
+/* The bytes of a frame are those of its number. */
+bool fixture_frame_right(const uint8_t *frame, uint64_t length);
+/* Numbers of ours that were seen, in order, are exactly from..to (none: to < from). */
+void fixture_saw(const struct fixture *fixture, uint64_t from, uint64_t to);
+
+#endif

@@ -1,0 +1,611 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/log_fixture.h"
+
+enum { SMALL_FILE = 16384, NAMES = 256 };
+
+static int setup(void **state)
+{
+	struct fixture *f = malloc(sizeof *f);
+
+	fixture_init(f, 1, 'w', SMALL_FILE);
+	*state = f;
+	return fixture_start(f) != ERR_OK;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_free(f);
+	free(f);
+	return 0;
+}
+
+static void restart(struct fixture *f)
+{
+	fixture_die(f);
+	assert_int_equal(fixture_start(f), ERR_OK);
+}
+
+static void cut(struct fixture *f, uint64_t seed)
+{
+	log_destroy(&f->log);
+	memory_world_power_cut(f->world, seed);
+}
+
+static unsigned names(const struct fixture *f, uint8_t kind)
+{
+	struct file_name all[NAMES];
+	unsigned count = memory_world_names(f->world, all, NAMES), of_kind = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		of_kind += all[i].kind == kind;
+	return of_kind;
+}
+
+static void flip(struct fixture *f, const struct log_place *place, uint64_t at)
+{
+	struct file_name name = {.kind = 'w', .id = place->file_id};
+	uint64_t size;
+	const uint8_t *bytes = memory_world_file(f->world, &name, &size);
+	uint8_t changed;
+
+	assert_non_null(bytes);
+	changed = bytes[place->offset + at] ^ 0x10;
+	memory_world_damage(f->world, &name, place->offset + at, &changed, 1);
+}
+
+/* ---- ends without damage ---- */
+
+static void death_of_the_process_loses_nothing_that_was_written(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 60; i++)
+		fixture_write(f, (uint32_t)(i * 53 % 1200));
+	restart(f);
+	assert_true(f->recovered.same_boot);
+	assert_false(f->recovered.clean);
+	assert_int_equal(f->damage_count, 0);
+	fixture_saw(f, 1, 60);
+}
+
+static void what_was_appended_and_not_written_is_gone_with_the_process(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_write(f, 100);
+	assert_int_equal(fixture_append(f, 100, false), ERR_OK);
+	restart(f);
+	fixture_saw(f, 1, 1);
+	assert_int_equal(f->damage_count, 0);
+}
+
+static void frames_behind_the_frontier_lie_in_the_new_file_after_recovery(void **state)
+{
+	struct fixture *f = *state;
+	static uint8_t bytes[SMALL_FILE];
+
+	fixture_write(f, 100);
+	fixture_sync(f);
+	fixture_write(f, 100); /* this one carries the frontier that proves the first */
+	fixture_write(f, 100);
+	restart(f);
+	fixture_saw(f, 1, 3);
+	assert_true(f->seen[0].proven);
+	assert_false(f->seen[1].proven);
+	assert_false(f->seen[2].proven);
+	assert_int_equal(f->seen[0].place.file_id, f->places[1].file_id);
+	assert_true(f->seen[1].place.file_id != f->places[2].file_id);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(log_read(f->log, &f->seen[i].place, bytes), ERR_OK);
+	assert_int_equal(log_synced(f->log), log_appended(f->log));
+	restart(f);
+	assert_true(f->seen[2].proven);
+}
+
+static void crash_loop_grows_nothing(void **state)
+{
+	struct fixture *f = *state;
+	unsigned before;
+
+	for (int i = 0; i < 30; i++)
+		fixture_write(f, 900);
+	restart(f);
+	before = names(f, 'w');
+	for (int i = 0; i < 10; i++) {
+		restart(f);
+		fixture_saw(f, 1, 30);
+		assert_int_equal(names(f, 'w'), before);
+	}
+	for (int i = 0; i < 10; i++) {
+		cut(f, (uint64_t)i);
+		assert_int_equal(fixture_start(f), ERR_OK);
+		fixture_saw(f, 1, 30);
+		assert_true(names(f, 'w') <= before);
+	}
+}
+
+static void clean_stop_with_checkpoint_is_seen_as_clean_and_copies_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct entry entry = {.type = ENTRY_CEILING, .topic = 9, .ceiling = {77}};
+	uint8_t bytes[64];
+	unsigned checkpoints = 0, before = 0;
+
+	for (int i = 0; i < 30; i++)
+		fixture_write(f, 900);
+	fixture_sync(f);
+	assert_int_equal(log_checkpoint_begin(f->log), ERR_OK);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(log_checkpoint_frame(f->log, bytes, entry_encode(&entry, bytes), 1), ERR_OK);
+	assert_int_equal(log_checkpoint_end(f->log), ERR_OK);
+	assert_int_equal(log_close_clean(f->log), ERR_OK);
+	cut(f, 3);
+	assert_int_equal(fixture_start(f), ERR_OK);
+	assert_true(f->recovered.clean);
+	fixture_saw(f, 1, 30);
+	for (unsigned i = 0; i < f->seen_count; i++) {
+		checkpoints += f->seen[i].checkpoint;
+		before += f->seen[i].before_checkpoint;
+		assert_true(f->seen[i].proven || f->seen[i].is_mark);
+	}
+	assert_int_equal(checkpoints, 6);
+	assert_int_equal(before, 30);
+	restart(f);
+	assert_false(f->recovered.clean);
+	fixture_saw(f, 1, 30);
+}
+
+static void only_the_two_newest_checkpoints_are_kept_and_a_broken_newest_is_passed_over(void **state)
+{
+	struct fixture *f = *state;
+	struct file_name all[NAMES];
+	struct entry entry = {.type = ENTRY_CEILING, .topic = 9};
+	uint8_t bytes[64];
+	unsigned count;
+
+	for (uint64_t i = 1; i <= 4; i++) {
+		fixture_write(f, 100);
+		fixture_sync(f);
+		entry.ceiling.ceiling = i;
+		assert_int_equal(log_checkpoint_begin(f->log), ERR_OK);
+		assert_int_equal(log_checkpoint_frame(f->log, bytes, entry_encode(&entry, bytes), 1), ERR_OK);
+		assert_int_equal(log_checkpoint_end(f->log), ERR_OK);
+	}
+	assert_int_equal(names(f, 'c'), 2);
+	restart(f);
+	assert_int_equal(f->seen[0].checkpoint, true);
+	count = memory_world_names(f->world, all, NAMES);
+	for (unsigned i = 0; i < count; i++) {
+		struct file_header header;
+		uint64_t size;
+
+		if (all[i].kind != 'c')
+			continue;
+		assert_int_equal(file_header_decode(&header, memory_world_file(f->world, &all[i], &size)), ERR_OK);
+		if (header.checkpoint_lsn == f->places[4].lsn + f->places[4].length)
+			memory_world_damage(f->world, &all[i], FILE_HEADER_SIZE + 100, "broken", 6);
+	}
+	restart(f);
+	assert_true(f->seen[0].checkpoint);
+	fixture_saw(f, 1, 4);
+	assert_true(f->seen[0].checkpoint && f->seen[2].before_checkpoint);
+	for (unsigned i = 0; i < f->seen_count; i++)
+		if (f->seen[i].number == 4)
+			assert_false(f->seen[i].before_checkpoint); /* the older checkpoint holds up to the third */
+	assert_int_equal(names(f, 'c'), 2);
+}
+
+/* ---- damage ---- */
+
+static void prove_all(struct fixture *f)
+{
+	fixture_sync(f);
+	fixture_write(f, 10);
+	fixture_sync(f);
+}
+
+static void flipped_bit_below_the_frontier_costs_its_frame_and_is_told_exactly(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 9; i++)
+		fixture_write(f, 200);
+	prove_all(f);
+	flip(f, &f->places[5], 100); /* in the entry table */
+	for (int round = 0; round < 3; round++) {
+		restart(f);
+		assert_int_equal(f->damage_count, 1);
+		assert_int_equal(f->damage[0].from, f->places[5].lsn);
+		assert_int_equal(f->damage[0].to, f->places[6].lsn);
+		assert_int_equal(f->damage[0].kind, DAMAGE_CORRUPT);
+		assert_true(f->damage[0].proven);
+		assert_int_equal(f->damage[0].next_prev_topic, FIXTURE_TOPIC);
+		assert_int_equal(f->damage[0].next_prev_last_seq, 3 * 5 + 2);
+		assert_int_equal(names(f, 'q'), 1);
+	}
+}
+
+static void flipped_bit_in_a_record_below_the_frontier_costs_that_record_alone(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 9; i++)
+		fixture_write(f, 200);
+	prove_all(f);
+	flip(f, &f->places[5], f->places[5].length - 30);
+	restart(f);
+	assert_int_equal(f->damage_count, 0);
+	fixture_saw(f, 1, 10);
+	assert_false(f->seen[4].whole);
+	assert_true(f->seen[5].whole);
+}
+
+static void every_bit_of_a_frame_head_is_guarded(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 5; i++)
+		fixture_write(f, 50);
+	prove_all(f);
+	for (uint64_t at = 0; at < FRAME_HEAD + 64; at++) {
+		flip(f, &f->places[3], at);
+		restart(f);
+		assert_int_equal(f->damage_count, 1);
+		assert_int_equal(f->damage[0].from, f->places[3].lsn);
+		assert_int_equal(f->damage[0].to, f->places[4].lsn);
+		flip(f, &f->places[3], at);
+	}
+	restart(f);
+	assert_int_equal(f->damage_count, 0);
+}
+
+static void hole_behind_the_frontier_becomes_a_void_once_and_for_all(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 9; i++)
+		fixture_write(f, 200);
+	flip(f, &f->places[5], f->places[5].length - 30); /* unproven: a frame that is not whole does not count */
+	memory_world_reboot(f->world);
+	restart(f);
+	assert_false(f->recovered.same_boot);
+	assert_int_equal(f->damage_count, 1);
+	assert_int_equal(f->damage[0].kind, DAMAGE_TORN);
+	assert_false(f->damage[0].proven);
+	assert_int_equal(f->damage[0].from, f->places[5].lsn);
+	assert_int_equal(f->damage[0].to, f->places[6].lsn);
+	restart(f);
+	assert_int_equal(f->damage_count, 0);
+	assert_int_equal(f->seen_count, 9);
+	assert_true(f->seen[4].is_void);
+	assert_int_equal(f->seen[4].place.lsn, f->places[5].lsn);
+	assert_int_equal(f->seen[5].number, 6);
+}
+
+static void broken_last_frame_with_the_same_boot_is_damage_and_with_another_a_torn_tail(void **state)
+{
+	struct fixture *f = *state;
+	enum damage kinds[2];
+
+	for (int again = 0; again < 2; again++) {
+		struct fixture copy = {.options = f->options, .next = 1};
+
+		copy.world = memory_world_create(2);
+		assert_int_equal(fixture_start(&copy), ERR_OK);
+		for (int i = 0; i < 3; i++)
+			fixture_write(&copy, 200);
+		flip(&copy, &copy.places[3], 200);
+		if (again)
+			memory_world_reboot(copy.world);
+		restart(&copy);
+		fixture_saw(&copy, 1, 2);
+		assert_int_equal(copy.damage_count, 1);
+		assert_int_equal(copy.damage[0].to, 0);
+		assert_int_equal(copy.damage[0].from, copy.places[3].lsn);
+		kinds[again] = copy.damage[0].kind;
+		restart(&copy);
+		assert_int_equal(copy.damage_count, 0);
+		fixture_saw(&copy, 1, 2);
+		fixture_free(&copy);
+	}
+	assert_int_equal(kinds[0], DAMAGE_CORRUPT);
+	assert_int_equal(kinds[1], DAMAGE_TORN);
+}
+
+static void write_that_a_kill_cut_off_at_a_page_is_torn_and_not_damage(void **state)
+{
+	unsigned torn = 0;
+
+	(void)state;
+	for (uint64_t seed = 0; seed < 40; seed++) {
+		struct fixture f;
+
+		fixture_init(&f, seed, 'w', 65536);
+		assert_int_equal(fixture_start(&f), ERR_OK);
+		fixture_write(&f, 200);
+		assert_int_equal(fixture_append(&f, 30000, false), ERR_OK);
+		memory_world_kill_at(f.world, 0);
+		assert_int_equal(log_write(f.log), ERR_IO);
+		restart(&f);
+		fixture_saw(&f, 1, 1);
+		assert_true(f.damage_count == 0 || f.damage[0].kind == DAMAGE_TORN);
+		torn += f.damage_count;
+		fixture_free(&f);
+	}
+	assert_true(torn > 10);
+}
+
+static void file_header_broken_by_a_bit_costs_no_frame(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 60; i++)
+		fixture_write(f, 900);
+	prove_all(f);
+	for (uint64_t number = 1; number <= 61; number += 15) {
+		struct log_place header = {.file_id = f->places[number].file_id};
+		struct file_name name = {.kind = 'w', .id = header.file_id};
+
+		flip(f, &header, 40);
+		restart(f);
+		fixture_saw(f, 1, 61);
+		assert_int_equal(f->damage_count, 0);
+		flip(f, &header, 40);
+		restart(f);
+		assert_non_null(memory_world_file(f->world, &name, &(uint64_t){0}));
+	}
+}
+
+static void file_removed_by_hand_is_damage_and_not_silence(void **state)
+{
+	struct fixture *f = *state;
+	struct file_name middle;
+
+	for (int i = 0; i < 60; i++)
+		fixture_write(f, 900);
+	prove_all(f);
+	middle = (struct file_name){.kind = 'w', .id = f->places[25].file_id};
+	fixture_die(f);
+	memory_world_remove(f->world, &middle);
+	assert_int_equal(fixture_start(f), ERR_OK);
+	assert_int_equal(f->damage_count, 1);
+	assert_true(f->damage[0].proven);
+	assert_true(f->damage[0].from <= f->places[25].lsn && f->damage[0].to > f->places[25].lsn);
+}
+
+static void newer_version_is_refused_and_nothing_is_touched(void **state)
+{
+	struct fixture *f = *state;
+	struct file_name all[NAMES], name = {.kind = 'w', .id = f->places[0].file_id};
+	struct file_header header = {.features = 1, .id = 4711, .kind = 'w', .number = 1, .first_lsn = 512};
+	uint8_t bytes[FILE_HEADER_SIZE];
+	uint64_t calls;
+
+	fixture_write(f, 100);
+	fixture_die(f);
+	name.id = header.id;
+	file_header_encode(&header, bytes);
+	memory_world_put(f->world, &name, bytes, sizeof bytes);
+	calls = memory_world_names(f->world, all, NAMES);
+	assert_int_equal(fixture_start(f), ERR_NEWER);
+	log_destroy(&f->log);
+	assert_int_equal(memory_world_names(f->world, all, NAMES), calls);
+}
+
+static void file_that_cannot_be_explained_is_left_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct file_name odd = {.kind = 'w', .id = 0x1234}, headless = {.kind = 'w', .id = 0x99};
+	uint64_t size;
+
+	for (int i = 0; i < 60; i++)
+		fixture_write(f, 900);
+	prove_all(f);
+	headless.id = f->places[25].file_id;
+	fixture_die(f);
+	memory_world_put(f->world, &odd, "what is this?", 14);
+	memory_world_damage(f->world, &headless, 0, (uint8_t[FILE_HEADER_SIZE]){0}, FILE_HEADER_SIZE);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(fixture_start(f), ERR_OK);
+		assert_non_null(memory_world_file(f->world, &odd, &size));
+		assert_non_null(memory_world_file(f->world, &headless, &size));
+		assert_int_equal(f->damage_count, 1);
+		fixture_die(f);
+	}
+}
+
+/* ---- seeds ---- */
+
+/* What must be true whatever happened: all that was synced is there, in order, each once, and right; *last: the last number that was seen. */
+static void check(const char *what, uint64_t seed, const struct fixture *f, uint64_t proven, uint64_t appended, uint64_t *last)
+{
+	uint64_t expected = 0;
+
+	for (unsigned i = 0; i < f->seen_count; i++) {
+		if (!f->seen[i].number)
+			continue;
+		if (f->seen[i].number <= expected || f->seen[i].number > appended ||
+		    (f->seen[i].number != expected + 1 && expected < proven))
+			fail_msg("%s, seed %llu: frame %llu after %llu (%llu synced, %llu appended)", what, (unsigned long long)seed,
+			         (unsigned long long)f->seen[i].number, (unsigned long long)expected, (unsigned long long)proven,
+			         (unsigned long long)appended);
+		expected = f->seen[i].number;
+	}
+	if (expected < proven)
+		fail_msg("%s, seed %llu: ends at %llu of %llu synced", what, (unsigned long long)seed, (unsigned long long)expected,
+		         (unsigned long long)proven);
+	*last = expected;
+}
+
+static uint64_t next_random(uint64_t *state)
+{
+	*state = *state * 6364136223846793005u + 1442695040888963407u;
+	return *state >> 33;
+}
+
+/* Appends, writes, syncs and ends jobs at random until `steps` are done or the world stops. */
+static void random_run(struct fixture *f, uint64_t seed, unsigned steps, uint64_t *written, uint64_t *synced)
+{
+	uint64_t state = seed;
+
+	*written = *synced = f->next - 1;
+	for (unsigned i = 0; i < steps && !memory_world_dead(f->world); i++) {
+		uint64_t what = next_random(&state) % 10;
+
+		if (what < 6) {
+			(void)fixture_append(f, (uint32_t)(next_random(&state) % 2500), false);
+		} else if (what < 8) {
+			enum error error = log_write(f->log);
+
+			if (error == ERR_OK)
+				*written = f->next - 1;
+			else if ((error == ERR_IO || error == ERR_STORAGE_FULL) && !memory_world_dead(f->world))
+				f->next = *written + 1; /* gone, and told so; their numbers go to others */
+		} else if (what < 9) {
+			log_sync_start(f->log);
+		} else {
+			fixture_jobs(f);
+		}
+		for (uint64_t number = *synced + 1; number < f->next && f->places[number].lsn + f->places[number].length <= log_synced(f->log);)
+			*synced = number++;
+	}
+}
+
+static void killed_or_cut_anywhere_keeps_what_was_promised(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= 1500; seed++) {
+		struct fixture f;
+		uint64_t written, synced, last, again;
+		bool power = seed % 2;
+
+		fixture_init(&f, seed, 'w', SMALL_FILE);
+		memory_world_short_writes(f.world, 5);
+		assert_int_equal(fixture_start(&f), ERR_OK);
+		memory_world_kill_at(f.world, seed % 97);
+		random_run(&f, seed, 120, &written, &synced);
+		if (power)
+			cut(&f, seed);
+		else
+			fixture_die(&f);
+		assert_int_equal(fixture_start(&f), ERR_OK);
+		check(power ? "cut" : "kill", seed, &f, power ? synced : written, f.highest, &last);
+		for (unsigned i = 0; !power && i < f.damage_count; i++)
+			if (f.damage[i].kind != DAMAGE_TORN)
+				fail_msg("kill, seed %llu: damage at %llu", (unsigned long long)seed, (unsigned long long)f.damage[i].from);
+		/* A second end before anything is done changes nothing. */
+		if (power)
+			cut(&f, seed + 1);
+		else
+			fixture_die(&f);
+		assert_int_equal(fixture_start(&f), ERR_OK);
+		check("second start", seed, &f, power ? synced : written, f.highest, &again);
+		if (again != last)
+			fail_msg("seed %llu: %llu, then %llu", (unsigned long long)seed, (unsigned long long)last, (unsigned long long)again);
+		assert_int_equal(f.damage_count, 0);
+		fixture_free(&f);
+	}
+}
+
+static void recovery_killed_at_any_call_and_run_again_gives_the_same(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= 40; seed++) {
+		struct fixture f;
+		uint64_t written, synced, whole;
+		unsigned seen, damage;
+		struct memory_world *image;
+
+		fixture_init(&f, seed, 'w', SMALL_FILE);
+		assert_int_equal(fixture_start(&f), ERR_OK);
+		random_run(&f, seed, 80, &written, &synced);
+		cut(&f, seed);
+		image = memory_world_clone(f.world);
+		assert_int_equal(fixture_start(&f), ERR_OK);
+		check("uninterrupted", seed, &f, synced, f.highest, &whole);
+		seen = f.seen_count;
+		damage = f.damage_count;
+		for (uint64_t nth = 0;; nth++) {
+			struct fixture again = {.world = memory_world_clone(image), .options = f.options, .next = f.next, .highest = f.highest};
+			uint64_t last;
+			bool done;
+
+			memory_world_kill_at(again.world, nth);
+			done = fixture_start(&again) == ERR_OK && !memory_world_dead(again.world);
+			if (nth % 2)
+				cut(&again, nth);
+			else
+				fixture_die(&again);
+			assert_int_equal(fixture_start(&again), ERR_OK);
+			check("killed in recovery", seed * 1000 + nth, &again, synced, f.highest, &last);
+			if (last != whole || again.seen_count < seen - damage)
+				fail_msg("seed %llu, killed at call %llu: %llu instead of %llu", (unsigned long long)seed,
+				         (unsigned long long)nth, (unsigned long long)last, (unsigned long long)whole);
+			assert_true(names(&again, 'w') <= names(&f, 'w') + 1);
+			fixture_free(&again);
+			if (done)
+				break;
+		}
+		fixture_free(&f);
+		memory_world_destroy(&image);
+	}
+}
+
+static void any_failing_call_ends_in_no_lie(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= 1500; seed++) {
+		static const int errors[] = {EIO, ENOSPC, EINTR, EDQUOT};
+		struct fixture f;
+		uint64_t written, synced, last;
+
+		fixture_init(&f, seed, 'w', SMALL_FILE);
+		assert_int_equal(fixture_start(&f), ERR_OK);
+		memory_world_fail(f.world, (enum memory_op)(seed % 2 ? MEMORY_PWRITE : seed % 4 ? MEMORY_SYNC : MEMORY_ANY), seed % 31,
+		                  errors[seed % 4], seed % 5 == 0);
+		random_run(&f, seed, 150, &written, &synced);
+		memory_world_no_faults(f.world);
+		cut(&f, seed);
+		assert_int_equal(fixture_start(&f), ERR_OK);
+		check("failed call", seed, &f, synced, f.highest, &last);
+		fixture_free(&f);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(death_of_the_process_loses_nothing_that_was_written, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_was_appended_and_not_written_is_gone_with_the_process, setup, teardown),
+		cmocka_unit_test_setup_teardown(frames_behind_the_frontier_lie_in_the_new_file_after_recovery, setup, teardown),
+		cmocka_unit_test_setup_teardown(crash_loop_grows_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(clean_stop_with_checkpoint_is_seen_as_clean_and_copies_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(only_the_two_newest_checkpoints_are_kept_and_a_broken_newest_is_passed_over, setup, teardown),
+		cmocka_unit_test_setup_teardown(flipped_bit_below_the_frontier_costs_its_frame_and_is_told_exactly, setup, teardown),
+		cmocka_unit_test_setup_teardown(flipped_bit_in_a_record_below_the_frontier_costs_that_record_alone, setup, teardown),
+		cmocka_unit_test_setup_teardown(every_bit_of_a_frame_head_is_guarded, setup, teardown),
+		cmocka_unit_test_setup_teardown(hole_behind_the_frontier_becomes_a_void_once_and_for_all, setup, teardown),
+		cmocka_unit_test_setup_teardown(broken_last_frame_with_the_same_boot_is_damage_and_with_another_a_torn_tail, setup, teardown),
+		cmocka_unit_test(write_that_a_kill_cut_off_at_a_page_is_torn_and_not_damage),
+		cmocka_unit_test_setup_teardown(file_header_broken_by_a_bit_costs_no_frame, setup, teardown),
+		cmocka_unit_test_setup_teardown(file_removed_by_hand_is_damage_and_not_silence, setup, teardown),
+		cmocka_unit_test_setup_teardown(newer_version_is_refused_and_nothing_is_touched, setup, teardown),
+		cmocka_unit_test_setup_teardown(file_that_cannot_be_explained_is_left_alone, setup, teardown),
+		cmocka_unit_test(killed_or_cut_anywhere_keeps_what_was_promised),
+		cmocka_unit_test(recovery_killed_at_any_call_and_run_again_gives_the_same),
+		cmocka_unit_test(any_failing_call_ends_in_no_lie),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

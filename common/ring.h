@@ -43,10 +43,11 @@ struct ring_release {
 	_Atomic uint64_t released_count;/* entries before it; release */
 	_Atomic uint64_t place;         /* which of `places` counts (lowest bit); stored (release) after it was written: a death in between leaves the other */
 	_Atomic uint64_t taking;        /* 1 + number of the entry that is being taken, 0 = none (poison, ARCHITECTURE §5) */
-	_Atomic uint32_t taking_deaths; /* deaths by a fault that the entry in `taking` was noted at */
+	_Atomic uint64_t suspect;       /* 1 + number of the entry that was being taken at the last death by a fault that was at a taking */
+	_Atomic uint32_t suspect_deaths;/* such deaths in a row */
 	uint32_t reserved0;
 	struct ring_place places[2];    /* for the next logd: released and released_count, both of one moment */
-	uint8_t reserved[4096 - 40 - 32];
+	uint8_t reserved[4096 - 48 - 32];
 	_Atomic uint64_t marks[RING_SLOTS]; /* entry n is released when marks[n % RING_SLOTS] == n + 1; release */
 };
 _Static_assert(offsetof(struct ring_release, marks) == 4096, "the marks begin at a page");
@@ -101,13 +102,13 @@ void ring_skip(struct ring_consumer *consumer, const struct request *head);
 /* Marks entry `number` released; space comes back in order. */
 void ring_release(struct ring_consumer *consumer, uint64_t number);
 
-/* Notes in the shared page that the entry is being taken (0: none). Another entry than noted before begins with no deaths. */
+/* Notes in the shared page that the entry is being taken (0: none). */
 void ring_note_taking(struct ring_consumer *consumer, uint64_t number_plus_one);
 
 /* A new logd after a death by a fault: counts it for the entry that was being taken, if one was. */
 void ring_note_death(struct ring_consumer *consumer);
 
-/* Deaths by a fault that entry `number` was noted at. */
+/* Deaths by a fault while entry `number` was being taken. */
 uint32_t ring_deaths(const struct ring_consumer *consumer, uint64_t number);
 
 #endif

@@ -232,26 +232,29 @@ void ring_release(struct ring_consumer *consumer, uint64_t number)
 
 void ring_note_taking(struct ring_consumer *consumer, uint64_t number_plus_one)
 {
-	struct ring_release *release = consumer->release;
-
-	if (number_plus_one != 0 && atomic_load_explicit(&release->taking, memory_order_relaxed) != number_plus_one)
-		atomic_store_explicit(&release->taking_deaths, 0, memory_order_relaxed);
-	atomic_store_explicit(&release->taking, number_plus_one, memory_order_release);
+	atomic_store_explicit(&consumer->release->taking, number_plus_one, memory_order_release);
 }
 
+/* The note is used up: a further death before anything is taken is not this entry's. */
 void ring_note_death(struct ring_consumer *consumer)
 {
 	struct ring_release *release = consumer->release;
+	uint64_t taking = atomic_load_explicit(&release->taking, memory_order_acquire);
 
-	if (atomic_load_explicit(&release->taking, memory_order_relaxed) != 0)
-		atomic_fetch_add_explicit(&release->taking_deaths, 1, memory_order_relaxed);
+	if (taking == 0)
+		return;
+	atomic_store_explicit(&release->taking, 0, memory_order_release);
+	if (atomic_load_explicit(&release->suspect, memory_order_relaxed) != taking)
+		atomic_store_explicit(&release->suspect_deaths, 0, memory_order_relaxed);
+	atomic_store_explicit(&release->suspect, taking, memory_order_relaxed);
+	atomic_fetch_add_explicit(&release->suspect_deaths, 1, memory_order_relaxed);
 }
 
 uint32_t ring_deaths(const struct ring_consumer *consumer, uint64_t number)
 {
 	const struct ring_release *release = consumer->release;
 
-	if (atomic_load_explicit(&release->taking, memory_order_acquire) != number + 1)
+	if (atomic_load_explicit(&release->suspect, memory_order_relaxed) != number + 1)
 		return 0;
-	return atomic_load_explicit(&release->taking_deaths, memory_order_relaxed);
+	return atomic_load_explicit(&release->suspect_deaths, memory_order_relaxed);
 }

@@ -321,17 +321,36 @@ void sim_machine_step(struct sim_machine *machine)
 	sim_world_between(&machine->world);
 }
 
+static void run_rounds(struct sim_machine *machine)
+{
+	for (int i = 0; i < 100 && engine_round(machine->engine); i++)
+		continue;
+	sim_machine_receive(machine);
+}
+
+static void tell_stuck(struct sim_machine *machine)
+{
+	char text[300] = "";
+
+	for (unsigned i = 0; i < machine->oracle.count && strlen(text) < 200; i++) {
+		const struct sim_request *request = &machine->oracle.requests[i];
+		if (request->state == SIM_SENT)
+			snprintf(text + strlen(text), 80, " %u (type %u, %s, class %d)", i + 1, request->head.type, sim_names[request->name], request->durability);
+	}
+	sim_wrong(&machine->oracle, FIGURE_OTHER, "nothing moves; unanswered:%s; sync %s, preparation %s", text,
+	          machine->world.sync_pending ? "pending" : "none", machine->world.prepare_pending ? "pending" : "none");
+}
+
 void sim_machine_settle(struct sim_machine *machine)
 {
 	for (unsigned i = 0, quiet = 0; quiet < 3; i++) {
 		if (i == 2000) {
-			sim_wrong(&machine->oracle, FIGURE_OTHER, "nothing moves, and requests wait for their answers");
+			tell_stuck(machine);
 			return;
 		}
-		while (engine_round(machine->engine))
-			continue;
-		sim_machine_receive(machine);
+		run_rounds(machine);
 		finish_job(machine);
+		run_rounds(machine);
 		pass_time(machine, 100000);
 		if (sim_machine_waiting(machine) || machine->world.sync_pending || machine->world.prepare_pending)
 			quiet = 0;

@@ -335,18 +335,36 @@ static void deaths_count_for_the_entry_that_was_being_taken(void **state)
 	assert_int_equal(ring_deaths(f->consumer, 3), 0);
 	next_logd(f);
 	ring_note_death(f->consumer);
-	ring_note_taking(f->consumer, 4);
 	assert_int_equal(ring_deaths(f->consumer, 3), 1);
+	ring_note_taking(f->consumer, 3);
+	ring_note_taking(f->consumer, 4);
 	next_logd(f);
 	ring_note_death(f->consumer);
 	assert_int_equal(ring_deaths(f->consumer, 3), 2);
-	assert_int_equal(ring_deaths(f->consumer, 4), 0);
+	assert_int_equal(ring_deaths(f->consumer, 2), 0);
 	ring_note_taking(f->consumer, 5);
-	assert_int_equal(ring_deaths(f->consumer, 4), 0);
-	ring_note_taking(f->consumer, 0);
+	next_logd(f);
 	ring_note_death(f->consumer);
-	ring_note_taking(f->consumer, 6);
-	assert_int_equal(ring_deaths(f->consumer, 5), 0);
+	assert_int_equal(ring_deaths(f->consumer, 3), 0);
+	assert_int_equal(ring_deaths(f->consumer, 4), 1);
+}
+
+static void death_while_nothing_was_being_taken_is_nobodys(void **state)
+{
+	struct fixture *f = *state;
+
+	ring_note_taking(f->consumer, 4);
+	next_logd(f);
+	ring_note_death(f->consumer);
+	/* The next logd dies in its recovery, before it takes anything. */
+	next_logd(f);
+	ring_note_death(f->consumer);
+	assert_int_equal(ring_deaths(f->consumer, 3), 1);
+	ring_note_taking(f->consumer, 4);
+	ring_note_taking(f->consumer, 0);
+	next_logd(f);
+	ring_note_death(f->consumer);
+	assert_int_equal(ring_deaths(f->consumer, 3), 1);
 }
 
 /* ---- a worker that breaks the layout ---- */
@@ -502,6 +520,7 @@ int main(void)
 		CASE(next_logd_goes_on_behind_what_was_released),
 		CASE(death_between_any_two_stores_of_a_release_loses_nothing),
 		CASE(deaths_count_for_the_entry_that_was_being_taken),
+		CASE(death_while_nothing_was_being_taken_is_nobodys),
 		CASE(tail_that_goes_back_or_too_far_is_refused),
 		CASE(more_published_than_slots_or_less_than_before_is_refused),
 		CASE(entry_that_is_not_counted_as_published_is_refused),

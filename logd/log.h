@@ -35,19 +35,21 @@ struct log_place {
 /* What the log tells its owner; `context` is the owner's. */
 struct log_events {
 	void *context;
-	/* A file is begun (before its first frame can be read) or will not be read again (before it is unlinked). */
+	/* A file is begun (before its first frame can be read; at recovery for each file of the log, before its frames are visited) or will not be read again
+	 * (before it is unlinked; also files that recovery found to hold nothing and never told of). */
 	void (*born)(void *context, uint64_t file_id, uint64_t number, uint64_t first_lsn);
 	void (*retired)(void *context, uint64_t file_id);
 	/* After a failed sync: this frame (whole, checked) now lies at `place`; called for each that moved, before anything is acked on it. */
 	void (*moved)(void *context, const uint8_t *frame, const struct log_place *place);
-	/* 'e': every frame of this file is gone, oldest first; called per frame, before `retired`. */
+	/* 'e': every frame of this file is gone, oldest first; called per frame, before `retired`, from within log_reserve. */
 	void (*evicted)(void *context, const uint8_t *frame);
 };
 
 enum log_state {
 	LOG_OPEN,          /* appends work */
 	LOG_LEAVING,       /* a write or sync failed: unsynced frames are being made whole in a new file; appends wait (ERR_AGAIN) */
-	LOG_FULL,          /* no space for the next file: ERR_STORAGE_FULL for what is not a control frame */
+	LOG_FULL,          /* no space for the next file: ERR_STORAGE_FULL for what is not a control frame, and for all while it is left or recovered;
+	                    * log_tick tries again */
 	LOG_READ_ONLY,     /* leaving failed too: ERR_READ_ONLY for good */
 };
 
@@ -71,7 +73,9 @@ struct log_frame {
 
 enum damage { DAMAGE_CORRUPT = 1, DAMAGE_TORN = 2 };
 
-/* A place without a valid frame: [from, to). Called in LSN order between the frames around it; `to` = 0 when nothing valid follows. */
+/* A place without a valid frame: [from, to). Called in LSN order between the frames around it; `to` = 0 when nothing valid follows. One that is `proven`
+ * is found, and told, again at every start, with the same `from`; the others become void frames or fall away. DAMAGE_TORN: nobody was promised anything
+ * (same boot), or a power cut took it. `entries` is valid during the call and has to be decoded with care. */
 struct log_damage {
 	uint64_t from;
 	uint64_t to;
@@ -99,13 +103,21 @@ struct log_recovered {
 	uint64_t quarantined;      /* bytes set aside */
 };
 
-/* Steps 1 to 5 of docs/format.md §10: finds files, checkpoint, order, frontier; calls the visitor. ERR_NEWER: nothing was touched. 'e': the files are those
- * that ops->ephemeral_list names. */
+/* Steps 1 to 5 of docs/format.md §10: finds files, checkpoint, order, frontier; calls the visitor: the checkpoint's frames, then the whole log in LSN order. It
+ * only reads. ERR_NEWER, ERR_IO, ERR_NOMEM, or what the visitor returned. 'e': the files are those that ops->ephemeral_list names. */
 enum error log_recover(struct log *log, const struct log_visitor *visitor, struct log_recovered *recovered);
 
 /* Steps 6 and 7: after log_recover the caller may append frames (losses, ceilings, floors) with log_reserve and log_append; this writes and syncs all that must
- * stand in the new file, then its header, and opens the log for appending. Synchronous. Files without an LSN left are retired. */
+ * stand in the new file, then its header, and opens the log for appending. Synchronous. Files without an LSN left are retired. Until then log_synced says up to
+ * where the log is proven. ERR_STORAGE_FULL: no room for the new file; the log is LOG_FULL, log_tick tries again, and log_synced moves when it has worked. Any
+ * other failure is final. 'e': nothing is written; the log is open. */
 enum error log_recover_finish(struct log *log);
+
+/*
+ * The owner has done with what the frames behind the last recorded frontier ask of it (their answers stand, their marks are set). Until it says so, frames and headers go on
+ * recording that frontier, so that a recovery after a death in between gives it the same frames as unproven again (I-8).
+ */
+void log_settled(struct log *log);
 
 /* ---- appending ---- */
 
@@ -121,7 +133,9 @@ enum error log_reserve(struct log *log, uint64_t size, bool control, uint8_t **f
 enum error log_append(struct log *log, struct frame_head *head, uint64_t last_topic, uint64_t last_seq, struct log_place *place);
 
 /* Writes all that was appended, full writes only; rolls where a file is full. On failure (ERR_IO with errno, ERR_STORAGE_FULL) what was appended since the
- * last successful write is gone from the log, which is LEAVING: refusals of those requests may be sent when it is OPEN again, commit_unknown if it gets READ_ONLY. */
+ * last successful write is gone from the log, which is LEAVING: refusals of those requests may be sent when it is OPEN again, commit_unknown if it gets READ_ONLY.
+ * ERR_AGAIN: the log is LEAVING for an earlier failure; what was appended is not gone, it moves to the new file with the rest. 'e': after a failure the log stays
+ * open and goes on in a new file. */
 enum error log_write(struct log *log);
 
 uint64_t log_appended(const struct log *log);
@@ -152,10 +166,11 @@ enum error log_checkpoint_begin(struct log *log);
 enum error log_checkpoint_frame(struct log *log, const uint8_t *entries, uint32_t entries_length, uint32_t entry_count);
 enum error log_checkpoint_end(struct log *log);
 
-/* Syncs everything and writes and syncs a last sync mark, synchronously. */
+/* Syncs everything and writes and syncs a last sync mark, synchronously; after the checkpoint. Like log_checkpoint_begin ERR_BUSY while log_syncing. */
 enum error log_close_clean(struct log *log);
 
 /* ---- reading back (idempotency look-ups, checks) ---- */
+/* The frame at `place`, place->length bytes, from memory or its file, checked for conditions 1 to 7. ERR_CORRUPT, ERR_IO. */
 enum error log_read(struct log *log, const struct log_place *place, uint8_t *bytes);
 
 #endif

@@ -273,7 +273,7 @@ static void publish_all(struct engine *engine)
 bool engine_round(struct engine *engine)
 {
 	engine->now_us = engine->ops->monotonic_us(engine->ops->world);
-	if (engine->settled_count > 0)
+	if (engine->settling)
 		settle_answers(engine);
 	bool more = take_from_rings(engine);
 	write_group(engine);

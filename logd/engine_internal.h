@@ -127,6 +127,7 @@ struct engine {
 	struct known_file *files;      /* sorted by nothing: few, and the newest is asked for most */
 	uint32_t file_count, file_room;
 
+	bool settling;                 /* since recovery: not everything that it found has been answered and released */
 	struct settled *settled;       /* by recovery */
 	uint32_t settled_count, settled_room;
 	struct recovery *recovery;     /* while recovering */

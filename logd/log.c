@@ -192,6 +192,11 @@ enum error log_write(struct log *log)
 	return ERR_OK;
 }
 
+void log_settled(struct log *log)
+{
+	log->settling = false;
+}
+
 uint64_t log_appended(const struct log *log)
 {
 	return log->appended.lsn;

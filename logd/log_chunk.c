@@ -119,9 +119,7 @@ enum error log_chunks_write(struct log *log, uint64_t from)
 			if (error)
 				return error;
 			chunk->file->header_written = true;
-			if (log->events.born)
-				log->events.born(log->events.context, chunk->file->header.id, chunk->file->header.number,
-				                 chunk->file->header.first_lsn);
+			log_file_born(log, chunk->file);
 		}
 		chunk->file->dirty = true;
 		error = log_file_write(log->ops, chunk->file->handle, chunk->bytes + skip, chunk->used - skip,
@@ -148,7 +146,7 @@ void log_chunk_append(struct log *log, struct log_chunk *chunk, struct log_file 
 		chunk->lsn = lsn;
 	}
 	head->lsn = lsn;
-	head->frontier = log->options.kind == 'e' ? log->written.lsn : log->synced.lsn;
+	head->frontier = log_recorded_frontier(log);
 	head->prev_crc = log->appended.crc;
 	frame_seal(chunk->bytes + chunk->used, head, file->header.id, offset);
 	*place = (struct log_place){.file_id = file->header.id, .offset = offset, .lsn = lsn, .length = head->length};

@@ -191,10 +191,24 @@ enum error log_file_write_header(struct log *log, struct log_file *file)
 	uint8_t bytes[FILE_HEADER_SIZE];
 
 	file->header.number = log->next_number++;
-	/* What a file that is made whole holds has been synced before its header is written. */
-	file->header.frontier = file == log->fresh ? log->appended.lsn : log->options.kind == 'e' ? log->written.lsn : log->synced.lsn;
+	file->header.frontier = log_recorded_frontier(log);
 	file->header.ts = log->ops->wall_ms(log->ops->world);
 	file_header_encode(&file->header, bytes);
 	file->dirty = true;
 	return log_file_write(log->ops, file->handle, bytes, sizeof bytes, 0);
+}
+
+/* A file that is made whole is synced before its header is written, but what its frames ask has not been done yet: answers come after the header. */
+uint64_t log_recorded_frontier(const struct log *log)
+{
+	uint64_t frontier = log->options.kind == 'e' ? log->written.lsn : log->synced.lsn;
+
+	return log->settling && frontier > log->settling_frontier ? log->settling_frontier : frontier;
+}
+
+void log_file_born(struct log *log, struct log_file *file)
+{
+	if (log->events.born && !file->announced)
+		log->events.born(log->events.context, file->header.id, file->header.number, file->header.first_lsn);
+	file->announced = true;
 }

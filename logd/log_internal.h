@@ -30,6 +30,7 @@ struct log_file {
 	uint64_t size;             /* allocated */
 	uint64_t end;              /* LSN where its part of the log ends; grows while it is the newest */
 	bool header_written;
+	bool announced;            /* the owner knows of it: before the first place in it is told */
 	bool dirty;                /* holds bytes that no finished sync covers */
 	bool salvaged;             /* its header is broken: first LSN and place in the order are inferred, its chain is not known */
 	uint64_t rank;             /* order of birth while the order is found */
@@ -120,6 +121,7 @@ struct log {
 	uint64_t preparing;        /* id of the file being prepared, 0 */
 	uint64_t preparing_size;
 	uint64_t large_wanted;     /* bytes of the file that a frame larger than a file waits for, 0 */
+	bool roll_wanted;          /* a frame waits for the next file */
 	int prepare_error;         /* of the last attempt */
 	unsigned prepare_failures; /* in a row, other than no space */
 
@@ -131,6 +133,8 @@ struct log {
 	bool recovering;           /* between log_recover and the end of log_recover_finish: frames go to memory only */
 	bool e_left;               /* 'e': a write failed, the next frame begins a new file */
 	struct log_recovery recovery;
+	bool settling;             /* from log_recover to log_settled: `settling_frontier` is what is recorded */
+	uint64_t settling_frontier;
 
 	struct checkpoint_writer *checkpoint;
 };
@@ -155,6 +159,10 @@ void log_file_free(struct log *log, struct log_file **file);
 enum error log_files_push(struct log *log, struct log_file *file);
 /* Tells the owner, closes, removes the name. The file holds no LSN any more. */
 void log_file_retire(struct log *log, size_t index);
+/* What frames and headers may say is synced ('e': answered). */
+uint64_t log_recorded_frontier(const struct log *log);
+/* Tells the owner of it, once. */
+void log_file_born(struct log *log, struct log_file *file);
 void log_file_close(struct log *log, struct log_file *file);
 struct log_file *log_current(const struct log *log);
 struct log_file *log_file_find(const struct log *log, uint64_t id);

@@ -51,7 +51,7 @@ static void reseal(struct log *log, struct log_file *file, const struct log_poin
 
 			frame_head_decode(&head, chunk->bytes + at, chunk->used - at);
 			head.prev_crc = crc;
-			head.frontier = log->synced.lsn;
+			head.frontier = log_recorded_frontier(log);
 			frame_seal(chunk->bytes + at, &head, file->header.id, log_file_offset(file, chunk->lsn + at));
 			crc = head.crc;
 			at += head.length;
@@ -173,8 +173,7 @@ enum error log_adopt_fresh(struct log *log)
 	log->fresh = NULL;
 	file->header_written = true;
 	file->dirty = false;
-	if (log->events.born)
-		log->events.born(log->events.context, file->header.id, file->header.number, file->header.first_lsn);
+	log_file_born(log, file);
 	log->written = log->syncing = log->synced = log->appended;
 	if (!log->recovering)
 		tell_moved(log);

@@ -260,6 +260,8 @@ static enum error tail_frame(struct walk *walk, const uint8_t *frame, struct log
 		begin_copying(walk, hole_from >= walk->frontier ? hole_from : head->lsn);
 	if (walk->log->appended.lsn < head->lsn)
 		error = copy_void(walk, head->lsn);
+	/* The frame is told to lie there already. */
+	log_file_born(walk->log, walk->log->fresh);
 	if (!error)
 		error = copy_frame(walk, frame, head, &visited->place);
 	return error;
@@ -335,9 +337,7 @@ static enum error walk_files(struct walk *walk)
 			walk->at = (struct log_point){first->first_lsn, first->chain, first->prev_topic, first->prev_last_seq};
 	}
 	for (size_t i = 0; i < log->file_count && !error; i++) {
-		if (log->events.born)
-			log->events.born(log->events.context, file_of(walk, i)->header.id, file_of(walk, i)->header.number,
-			                 file_of(walk, i)->header.first_lsn);
+		log_file_born(log, file_of(walk, i));
 		error = walk_file(walk, i);
 	}
 	return error;
@@ -393,6 +393,8 @@ enum error log_recover(struct log *log, const struct log_visitor *visitor, struc
 		recovered->empty = log->file_count == 0 && order.checkpoint_count == 0 && !log->recovery.unexplained;
 		recovered->same_boot = log->options.kind == 'e' || memcmp(&order.newest.boot, &log->boot, sizeof log->boot) == 0;
 		error = find_frontier(&walk);
+		log->settling = true;
+		log->settling_frontier = walk.frontier;
 	}
 	if (!error && log->options.kind == 'w')
 		error = log_finish_choose(log, walk.frontier);

@@ -58,8 +58,10 @@ static enum error room_disk(struct log *log, uint64_t size, bool control, bool *
 		log->large_wanted = size <= left ? 0 : FILE_HEADER_SIZE + size;
 	if (size <= left && (left - size >= kept || log->prepared_count >= 2 || file->size > normal))
 		return ERR_OK;
-	if (!can_roll(log, size))
+	if (!can_roll(log, size)) {
+		log->roll_wanted = true;
 		return not_prepared(log);
+	}
 	*rolls = true;
 	return ERR_OK;
 }
@@ -117,6 +119,7 @@ enum error log_roll(struct log *log, uint64_t size)
 		return error;
 	}
 	log->large_wanted = 0;
+	log->roll_wanted = false;
 	return ERR_OK;
 }
 
@@ -124,7 +127,8 @@ static unsigned prepared_wanted(const struct log *log)
 {
 	const struct log_file *file = log_current(log);
 
-	if (!file || room_left(file) >= file->size / 2)
+	/* A frame that does not fit makes a roll due, however much is left. */
+	if (!file || (room_left(file) >= file->size / 2 && !log->roll_wanted))
 		return PREPARED_NORMAL;
 	return PREPARED_LATE;
 }

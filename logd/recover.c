@@ -317,7 +317,7 @@ enum error engine_recover(struct engine *engine, char *message, size_t message_s
 	free(r.orphans);
 	if (error != ERR_OK)
 		return error;
-	engine->recovered = true;
+	engine->recovered = engine->settling = true;
 	engine->synced_seen = log_synced(engine->disk);
 	make_current(engine);
 	return ERR_OK;

@@ -82,11 +82,17 @@ void settle_answers(struct engine *engine)
 			if (!completion_stands(ring->completions, settled->completion.request_id))
 				post_answer(engine, ring, &settled->completion, settled->body);
 		}
+		if (!ring_pending(ring->consumer))
+			ring->settling = false;
 		left = left || ring->settled_next < ring->settled_count || ring->settling;
 	}
 	wake_rings(engine);
 	if (left)
 		return;
+	/* Only now may a frame say that all this is behind it: a logd that comes after a death before here has to find it again. */
+	engine->settling = false;
+	log_settled(engine->disk);
+	log_settled(engine->ephemeral);
 	for (unsigned i = 0; i < sizeof engine->rings / sizeof engine->rings[0]; i++) {
 		free(engine->rings[i].settled);
 		engine->rings[i].settled = NULL;

@@ -41,6 +41,24 @@ bool sim_oracle_content(const struct sim_oracle *oracle)
 	return sum == 0;
 }
 
+void sim_oracle_print(const struct sim_oracle *oracle, FILE *out)
+{
+	static const char *const types[] = { "pad", "append", "put", "patch", "delete" };
+	static const char *const states[] = { "planned", "sent", "answered", "orphaned" };
+
+	for (unsigned i = 0; i < oracle->count; i++) {
+		const struct sim_request *request = &oracle->requests[i];
+		fprintf(out, "request %u: ring %u %s %s class %d, %u records, %u bytes%s: %s", i + 1, request->ring, types[request->head.type], sim_names[request->name],
+		        request->head.type == REQUEST_APPEND ? request->durability : request->config.durability, request->head.count, request->head.body_length,
+		        request->repeat_of != SIM_NO_REQUEST ? ", a repeat" : request->head.flags & REQUEST_HAS_KEY ? ", keyed" : "", states[request->state]);
+		if (request->state == SIM_ANSWERED)
+			fprintf(out, " %s, flags %u, topic %llx first %llu head %llu durable %llu", request->answer.status == 0 ? "ok" : error_code(request->answer.status),
+			        request->answer.flags, (unsigned long long)request->answer.topic, (unsigned long long)request->answer.first_seq,
+			        (unsigned long long)request->answer.head, (unsigned long long)request->answer.durable);
+		fprintf(out, "\n");
+	}
+}
+
 static struct sim_topic *topic_known(struct sim_oracle *oracle, uint64_t id)
 {
 	for (unsigned i = 0; i < oracle->topic_count; i++)

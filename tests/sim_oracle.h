@@ -66,6 +66,8 @@ struct sim_oracle {
 void sim_oracle_init(struct sim_oracle *oracle, uint64_t seed);
 void sim_oracle_free(struct sim_oracle *oracle);
 void sim_wrong(struct sim_oracle *oracle, enum sim_figure figure, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Requests and answers, one a line. */
+void sim_oracle_print(const struct sim_oracle *oracle, FILE *out);
 bool sim_oracle_content(const struct sim_oracle *oracle);
 
 extern const char *const sim_names[SIM_NAMES];

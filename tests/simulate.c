@@ -55,12 +55,24 @@ static void report(struct simulation *sim, const struct sim_oracle *oracle)
 		sim->tally->figures[i] += oracle->found[i];
 	if (sim->tally->failures++ < FAILURES_SHOWN || sim->verbose)
 		fprintf(stderr, "failed: --case %s: %s\n", sim->label, oracle->first);
+	if (sim->verbose)
+		sim_oracle_print(oracle, stderr);
 }
+
+static void explore(void *context, const struct sim_call *call);
 
 static void judged(struct simulation *sim, enum sim_crash crash, char **text)
 {
-	sim_machine_judge(sim->machine, crash, text);
+	char *listing = NULL;
+
+	sim_machine_judge(sim->machine, crash, &listing);
 	sim->tally->states++;
+	if (sim->verbose && (sim->machine->world.hook != explore || !sim_oracle_content(&sim->machine->oracle)))
+		fprintf(stderr, "--- after %s\n%s", sim_crash_names[crash], listing);
+	if (text != NULL)
+		*text = listing;
+	else
+		free(listing);
 }
 
 /* ---- what happens after a crash ---- */

@@ -64,6 +64,15 @@ static int by_topic_and_seq(const void *a, const void *b)
 	return x->extent.first_seq < y->extent.first_seq ? -1 : x->extent.first_seq > y->extent.first_seq;
 }
 
+/* A start before this one gave the seq up: what the log says of it has no effect any more, though its frame may stand in the disk log. */
+static bool given_up(const struct topic *topic, uint64_t seq)
+{
+	for (uint32_t i = 0; i < topic->loss_count; i++)
+		if (topic->losses[i].from <= seq && seq <= topic->losses[i].to)
+			return true;
+	return false;
+}
+
 /* Topics that were ephemeral at some time: what lies in two logs is put in order here. At the daemon's start the ephemeral log is gone. */
 static enum error merge_found(struct recovery *r)
 {
@@ -77,6 +86,10 @@ static enum error merge_found(struct recovery *r)
 		uint64_t last = extent->first_seq + extent->count - 1;
 		if (topic == NULL || extent->first_seq <= topic->seen || (restart && topic->config.durability == DURABILITY_EPHEMERAL))
 			continue;
+		if (given_up(topic, extent->first_seq)) {
+			topic->seen = last;
+			continue;
+		}
 		enum error error = ERR_OK;
 		if (extent->first_seq > topic->seen + 1)
 			error = lose(r, topic, topic->seen + 1, extent->first_seq - 1, restart ? REASON_RESTART : REASON_IO_ERROR, 0);

@@ -105,6 +105,8 @@ enum error fixture_start(struct fixture *f)
 		error = log_recover_finish(f->log);
 	while (!error && fixture_jobs(f))
 		;
+	if (!error && !f->unsettled)
+		log_settled(f->log);
 	return error;
 }
 

@@ -23,6 +23,7 @@ struct fixture {
 	struct log_options options;
 	uint64_t next;           /* number of the next frame; its seqs are 3 * number .. + 2 */
 	uint64_t highest;        /* number that was ever appended, also to a group that failed */
+	bool unsettled;          /* fixture_start does not say log_settled, as an owner that dies before it has answered */
 	struct log_recovered recovered;
 	struct seen_frame seen[FIXTURE_SEEN];
 	unsigned seen_count;

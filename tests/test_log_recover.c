@@ -109,8 +109,11 @@ static void frames_behind_the_frontier_lie_in_the_new_file_after_recovery(void *
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(log_read(f->log, &f->seen[i].place, bytes), ERR_OK);
 	assert_int_equal(log_synced(f->log), log_appended(f->log));
+	f->next = 4;
+	fixture_write(f, 100);
 	restart(f);
 	assert_true(f->seen[2].proven);
+	assert_false(f->seen[3].proven);
 }
 
 static void crash_loop_grows_nothing(void **state)
@@ -204,6 +207,33 @@ static void only_the_two_newest_checkpoints_are_kept_and_a_broken_newest_is_pass
 		if (f->seen[i].number == 4)
 			assert_false(f->seen[i].before_checkpoint); /* the older checkpoint holds up to the third */
 	assert_int_equal(names(f, 'c'), 2);
+}
+
+static void frames_that_nobody_has_settled_are_unproven_again_at_the_next_start(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_write(f, 100);
+	fixture_sync(f);
+	fixture_write(f, 100);
+	fixture_write(f, 100);
+	f->unsettled = true;
+	for (int i = 0; i < 3; i++) {
+		restart(f);
+		fixture_saw(f, 1, 3);
+		assert_true(f->seen[0].proven);
+		assert_false(f->seen[1].proven);
+		assert_int_equal(log_synced(f->log), log_appended(f->log));
+		f->next = 4;
+	}
+	fixture_write(f, 100); /* records the same frontier */
+	restart(f);
+	assert_false(f->seen[1].proven);
+	log_settled(f->log);
+	fixture_write(f, 100);
+	restart(f);
+	assert_true(f->seen[1].proven);
+	assert_false(f->seen[4].proven);
 }
 
 /* ---- damage ---- */
@@ -492,6 +522,7 @@ static void killed_or_cut_anywhere_keeps_what_was_promised(void **state)
 
 		fixture_init(&f, seed, 'w', SMALL_FILE);
 		memory_world_short_writes(f.world, 5);
+		f.unsettled = seed % 3 == 0;
 		assert_int_equal(fixture_start(&f), ERR_OK);
 		memory_world_kill_at(f.world, seed % 97);
 		random_run(&f, seed, 120, &written, &synced);
@@ -589,6 +620,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(death_of_the_process_loses_nothing_that_was_written, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_was_appended_and_not_written_is_gone_with_the_process, setup, teardown),
 		cmocka_unit_test_setup_teardown(frames_behind_the_frontier_lie_in_the_new_file_after_recovery, setup, teardown),
+		cmocka_unit_test_setup_teardown(frames_that_nobody_has_settled_are_unproven_again_at_the_next_start, setup, teardown),
 		cmocka_unit_test_setup_teardown(crash_loop_grows_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(clean_stop_with_checkpoint_is_seen_as_clean_and_copies_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(only_the_two_newest_checkpoints_are_kept_and_a_broken_newest_is_passed_over, setup, teardown),

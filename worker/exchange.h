@@ -24,10 +24,9 @@ struct buffer { uint8_t *bytes; size_t length; size_t room; };
 enum error buffer_reserve(struct buffer *buffer, size_t more); /* at least `more` bytes beyond length */
 void buffer_free(struct buffer *buffer);
 
-enum { EXCHANGE_PARAMETERS = 8 };
-
+enum { EXCHANGE_HEAD_ROOM = 2048, EXCHANGE_ANSWER_HEAD = 2048 };
 struct exchange {
-	/* the request; pointers lead into memory of the exchange */
+	/* the request; pointers lead into memory of the exchange, but `body` only until the handler returns (exchange_keep_body) */
 	enum method method;
 	int minor;                    /* HTTP/1.x */
 	const struct route *route;
@@ -38,14 +37,20 @@ struct exchange {
 	struct slice content_type, content_encoding, accept, accept_encoding, authorization, idempotency_key, if_none_match;
 	const uint8_t *body;
 	size_t body_length;
+	struct buffer body_buffer;    /* owns the body when it came in pieces or was kept */
+	char head_room[EXCHANGE_HEAD_ROOM];
+	char *head_large;             /* owned: a head that does not fit there */
 	uint64_t started_us;          /* CLOCK_MONOTONIC, when the head was complete */
 
 	/* the answer */
 	struct buffer answer;         /* body rendered so far */
 	char headers[1024];           /* extra header lines, each with CRLF */
 	size_t headers_length;
-	uint64_t wal_us, sync_us, throttle_us; /* for `performance` and Server-Timing */
-	int64_t records_scanned;      /* -1: none */
+	int64_t wal_us, sync_us, throttle_us; /* for `performance` and Server-Timing; -1: does not apply */
+	int64_t records_scanned;      /* -1: does not apply */
+	char answer_head[EXCHANGE_ANSWER_HEAD];
+	size_t answer_head_length;
+	size_t sent;                  /* bytes of head and body that have left */
 
 	/* parking: set by exchange_park */
 	void *parked;                 /* the handler's own */
@@ -56,7 +61,28 @@ struct exchange {
 	struct exchange *next;        /* in the connection's order */
 	bool done;
 	bool close_after;
+	bool out_of_memory;           /* while rendering */
+	bool discard;                 /* answered before its body came: what comes of it is dropped */
 };
+
+/* A fresh exchange from the worker's pool, NULL when memory is out; and back into it. */
+struct exchange *exchange_new(struct worker *worker, struct connection *connection);
+void exchange_free(struct exchange **exchange);
+
+/* Copies the body if it does not belong to the exchange yet: for a handler that parks and will read it again. ERR_NOMEM. */
+enum error exchange_keep_body(struct exchange *exchange);
+
+/* Parks until a new catalogue has come, then calls the handler again; 503 when none comes in time. */
+void exchange_retry_on_catalogue(struct exchange *exchange, void (*handler)(struct exchange *exchange));
+
+/* The catalogue to answer from; NULL: the exchange has been parked for `handler` or refused (not_ready). */
+struct catalogue;
+const struct catalogue *exchange_catalogue(struct exchange *exchange, void (*handler)(struct exchange *exchange));
+
+/* Appends to the answer. When memory is out they drop it, and the exchange ends with 500. */
+void answer_bytes(struct exchange *exchange, const void *bytes, size_t length);
+void answer_text(struct exchange *exchange, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void answer_string(struct exchange *exchange, const char *text, size_t length);
 
 /* Adds a header line to the answer. */
 void exchange_header(struct exchange *exchange, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -29,7 +29,10 @@ enum json_want {
 	JSON_STRING_OR_ARRAY,/* raw bytes; null means absent */
 	JSON_STRING_OR_NULL, /* as JSON_STRING, but `null` is reported: is_null */
 	JSON_ANY,            /* raw bytes, null too */
+	JSON_HOOK,           /* `hook` passes over the value itself */
 };
+
+struct json_walk;
 
 struct json_field {
 	const char *name;
@@ -44,6 +47,9 @@ struct json_field {
 	size_t text_length;
 	const uint8_t *raw;  /* the value as sent */
 	size_t raw_length;
+	/* JSON_HOOK: called with the walk at the value; leaves it behind the value, or answers an error with *error filled. */
+	enum error (*hook)(void *context, struct json_walk *walk, struct json_error *error);
+	void *hook_context;
 };
 
 /*

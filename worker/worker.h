@@ -17,11 +17,14 @@
 #include "common/ring.h"
 #include "common/status.h"
 
+struct accepting;
+struct reader;
 struct event_base;
+struct event;
 struct connections;  /* connection.h: all connections, budget, accepting */
 struct submissions;  /* submit.h: requests that wait for logd */
 struct files;        /* files.h: descriptors of log files */
-struct waiting;      /* what is parked until the next catalogue or until a file comes */
+struct waiting;      /* waiting.h: what is parked until the next catalogue or until a file comes */
 
 struct worker {
 	struct inherit_worker inherit;
@@ -39,8 +42,16 @@ struct worker {
 	struct connections *connections;
 	struct submissions *submissions;
 	struct files *files;
+	struct reader *reader;                  /* read.h */
+	struct waiting *waiting;
+	struct accepting *accepting;            /* accept.h */
 
+	struct event *control_event, *wake_event, *tick_event;
+	uint64_t swept_us;
 	bool draining;
+	uint64_t drain_until_us;
+	bool leaving;
+	int exit_status;
 };
 
 /* The catalogue to serve a request from: ERR_AGAIN while the current one has not come (park until worker_on_catalogue), ERR_NOT_READY before the first. */

@@ -1,0 +1,108 @@
+#include "worker/accept.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "worker/connection.h"
+#include "worker/worker.h"
+
+enum { ACCEPT_AT_ONCE = 4 };
+
+struct accepting {
+	struct worker *worker;
+	int epoll;
+	struct event *event;
+	bool paused;
+};
+
+static void pause_accepting(struct accepting *accepting)
+{
+	accepting->paused = true;
+	event_del(accepting->event);
+	atomic_fetch_add_explicit(&accepting->worker->counters->accept_pauses, 1, memory_order_relaxed);
+}
+
+/* A worker with more than its share looks away for now: another one that waits for the socket is woken instead. */
+static bool above_share(const struct worker *worker)
+{
+	uint64_t own = atomic_load_explicit(&worker->counters->connections, memory_order_relaxed), all = 0;
+	for (unsigned i = 0; i < worker->inherit.workers; i++)
+		all += atomic_load_explicit(&worker->all_counters[i]->connections, memory_order_relaxed);
+	return own > 8 && own * worker->inherit.workers > all + all / 4;
+}
+
+static void on_connection(evutil_socket_t fd, short what, void *context)
+{
+	struct accepting *accepting = context;
+	struct worker *worker = accepting->worker;
+	unsigned at_once = above_share(worker) ? 1 : ACCEPT_AT_ONCE;
+	(void)fd;
+	(void)what;
+	for (unsigned i = 0; i < at_once; i++) {
+		int one = 1, socket = accept4(worker->inherit.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (socket < 0) {
+			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+				pause_accepting(accepting);
+			return;
+		}
+		setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+		if (connection_open(worker->connections, socket) != ERR_OK) {
+			close(socket);
+			pause_accepting(accepting);
+			return;
+		}
+	}
+}
+
+enum error accepting_create(struct accepting **out, struct worker *worker)
+{
+	struct accepting *accepting = calloc(1, sizeof *accepting);
+	struct epoll_event interest = { .events = EPOLLIN | EPOLLEXCLUSIVE };
+	if (accepting == NULL)
+		return ERR_NOMEM;
+	accepting->worker = worker;
+	accepting->epoll = epoll_create1(EPOLL_CLOEXEC);
+	*out = accepting;
+	if (accepting->epoll < 0 || epoll_ctl(accepting->epoll, EPOLL_CTL_ADD, worker->inherit.listen_fd, &interest) != 0)
+		return ERR_IO;
+	accepting->event = event_new(worker->base, accepting->epoll, EV_READ | EV_PERSIST, on_connection, accepting);
+	return accepting->event != NULL && event_add(accepting->event, NULL) == 0 ? ERR_OK : ERR_NOMEM;
+}
+
+void accepting_destroy(struct accepting **out)
+{
+	struct accepting *accepting = *out;
+	if (accepting == NULL)
+		return;
+	if (accepting->event != NULL)
+		event_free(accepting->event);
+	if (accepting->epoll >= 0)
+		close(accepting->epoll);
+	free(accepting);
+	*out = NULL;
+}
+
+void accepting_stop(struct accepting *accepting)
+{
+	accepting->paused = false;
+	if (accepting->event != NULL)
+		event_free(accepting->event);
+	accepting->event = NULL;
+	/* Out of the set, so that connections in the backlog wake others. */
+	close(accepting->epoll);
+	accepting->epoll = -1;
+}
+
+void accepting_tick(struct accepting *accepting)
+{
+	if (!accepting->paused || accepting->event == NULL)
+		return;
+	accepting->paused = false;
+	event_add(accepting->event, NULL);
+}

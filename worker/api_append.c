@@ -1,0 +1,169 @@
+/* POST /v0/topics/:topic */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/api.h"
+#include "worker/config_json.h"
+#include "worker/scan.h"
+#include "worker/submit.h"
+#include "worker/worker.h"
+
+static size_t put_number(uint8_t *out, uint64_t value)
+{
+	uint8_t digits[20];
+	size_t n = 0;
+	do {
+		digits[n++] = (uint8_t)('0' + value % 10);
+		value /= 10;
+	} while (value > 0);
+	for (size_t i = 0; i < n; i++)
+		out[i] = digits[n - 1 - i];
+	return n;
+}
+
+static void put_seqs(struct exchange *exchange, uint64_t first, uint32_t count)
+{
+	if (buffer_reserve(&exchange->answer, (size_t)count * 21 + 16) != ERR_OK) {
+		exchange->out_of_memory = true;
+		return;
+	}
+	answer_bytes(exchange, ",\"seqs\":[", 9);
+	uint8_t *at = exchange->answer.bytes + exchange->answer.length;
+	for (uint32_t i = 0; i < count; i++) {
+		at += put_number(at, first + i);
+		*at++ = ',';
+	}
+	at[count > 0 ? -1 : 0] = ']';
+	exchange->answer.length = (size_t)(at - exchange->answer.bytes);
+}
+
+static void finish(struct exchange *exchange, const struct completion *completion, const uint8_t *body)
+{
+	bool created = (completion->flags & COMPLETION_CREATED) != 0, seqs = true;
+	if (completion->status != ERR_OK) {
+		submit_refused(exchange, completion, body);
+		return;
+	}
+	if (exchange_query_bool(exchange, "return_seqs", &seqs) != ERR_OK)
+		return;
+	answer_text(exchange, "{\"topic\":\"%s\",\"epoch\":\"%016" PRIx64 "\",\"first_seq\":%" PRIu64 ",\"last_seq\":%" PRIu64, exchange->name[0],
+	            completion->topic, completion->first_seq, completion->first_seq + completion->count - 1);
+	if (seqs)
+		put_seqs(exchange, completion->first_seq, completion->count);
+	answer_text(exchange, ",\"head_seq\":%" PRIu64 ",\"durable_seq\":%" PRIu64 ",\"count\":%" PRIu32 ",\"created\":%s,\"deduped\":%s", completion->head,
+	            completion->durable, completion->count, created ? "true" : "false", completion->flags & COMPLETION_DEDUPED ? "true" : "false");
+	atomic_fetch_add_explicit(&exchange->worker->counters->appends_total, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&exchange->worker->counters->records_in_total, completion->count, memory_order_relaxed);
+	exchange_success(exchange, created ? 201 : 200);
+}
+
+/* The header counts only where the body has no key; it may be quoted. */
+static enum error take_key_header(const struct exchange *exchange, struct scanned *scanned)
+{
+	struct slice key = exchange->idempotency_key;
+	if (scanned->has_key || key.at == NULL)
+		return ERR_OK;
+	if (key.length >= 2 && key.at[0] == '"' && key.at[key.length - 1] == '"')
+		key = (struct slice){ key.at + 1, key.length - 2 };
+	if (key.length > SCAN_KEY_MAX)
+		return ERR_INVALID_REQUEST;
+	memcpy(scanned->key, key.at, key.length);
+	scanned->key_length = key.length;
+	scanned->has_key = true;
+	return ERR_OK;
+}
+
+/* An epoch is 16 hexadecimal digits; any other text is no incarnation of any topic. */
+static uint64_t epoch_of(const struct scanned *scanned)
+{
+	uint64_t epoch = 0;
+	if (scanned->epoch_length != 16)
+		return UINT64_MAX;
+	for (size_t i = 0; i < 16; i++) {
+		char c = scanned->epoch[i];
+		if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+			return UINT64_MAX;
+		epoch = epoch * 16 + (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+	}
+	return epoch;
+}
+
+static void refuse(struct exchange *exchange, enum error error, const struct json_error *problem)
+{
+	char detail[64];
+	if (error == ERR_BATCH_TOO_LARGE)
+		snprintf(detail, sizeof detail, "{\"max\":%" PRIu64 "}", exchange->worker->inherit.common.settings.max_batch_records);
+	else if (error == ERR_RECORD_TOO_LARGE)
+		snprintf(detail, sizeof detail, "{\"max\":%" PRIu64 "}", exchange->worker->inherit.common.settings.max_record_bytes);
+	else
+		snprintf(detail, sizeof detail, "{\"offset\":%zu}", problem->offset);
+	exchange_error(exchange, error, detail, "%s (at byte %zu)", problem->message, problem->offset);
+}
+
+static uint16_t flags_of(const struct scanned *s)
+{
+	unsigned flags = 0;
+	flags |= s->has_create ? (s->create ? REQUEST_CREATE_TRUE : REQUEST_CREATE_FALSE) : 0u;
+	flags |= s->has_expect_head ? REQUEST_EXPECT_HEAD : 0u;
+	flags |= s->has_expect_epoch ? REQUEST_EXPECT_EPOCH : 0u;
+	flags |= s->has_config ? REQUEST_HAS_CONFIG : 0u;
+	flags |= s->has_key ? REQUEST_HAS_KEY : 0u;
+	flags |= s->has_node ? REQUEST_HAS_NODE : 0u;
+	flags |= s->wait ? REQUEST_WAIT : 0u;
+	return (uint16_t)flags;
+}
+
+static enum error take_config(struct exchange *exchange, const struct scanned *scanned, uint8_t *out, uint32_t *length, struct json_error *problem)
+{
+	struct topic_config config;
+	uint32_t mask;
+	topic_config_default(&config);
+	*length = 0;
+	if (!scanned->has_config)
+		return ERR_OK;
+	enum error error = config_json_parse(&config, &mask, scanned->config, scanned->config_length, scanned->config_offset, 1, exchange->name[0],
+	                                     exchange->name_length[0], problem);
+	if (error == ERR_OK)
+		*length = (uint32_t)topic_config_encode(&config, out);
+	return error;
+}
+
+void api_topic_append(struct exchange *exchange)
+{
+	const struct settings *settings = &exchange->worker->inherit.common.settings;
+	size_t records = scan_room(exchange->body_length, settings);
+	uint8_t config[TOPIC_CONFIG_MAX];
+	struct json_error problem = { 0 };
+	struct submit_room room;
+	struct request head = { .type = REQUEST_APPEND };
+	bool seqs = true;
+	if (exchange_query_bool(exchange, "return_seqs", &seqs) != ERR_OK)
+		return;
+	if (exchange->worker->catalogue == NULL && exchange_catalogue(exchange, api_topic_append) == NULL)
+		return;
+	if (!submit_begin(exchange, records + 256 + TOPIC_CONFIG_MAX + SCAN_KEY_MAX + settings->max_node_bytes + 32, false, api_topic_append, &room))
+		return;
+	char node[SCAN_NODE_ROOM];
+	struct scanned scanned = { .node = node };
+	enum error error = scan_append(exchange->body, exchange->body_length, settings, room.parts, &scanned, &problem);
+	if (error == ERR_OK)
+		error = take_config(exchange, &scanned, config, &head.config_length, &problem);
+	if (error == ERR_OK && (error = take_key_header(exchange, &scanned)) != ERR_OK)
+		snprintf(problem.message, sizeof problem.message, "the header Idempotency-Key is longer than 256 bytes");
+	if (error != ERR_OK) {
+		refuse(exchange, error, &problem);
+		return;
+	}
+	head.flags = flags_of(&scanned);
+	head.name_length = (uint32_t)exchange->name_length[0];
+	head.key_length = (uint32_t)scanned.key_length;
+	head.node_length = (uint32_t)scanned.node_length;
+	head.body_length = scanned.records_length;
+	head.count = scanned.count;
+	head.payload = scanned.payload;
+	head.expect_head = scanned.expect_head;
+	head.expect_epoch = scanned.has_expect_epoch ? epoch_of(&scanned) : 0;
+	submit_publish(exchange, &room, &head, exchange->name[0], config, scanned.key, node, finish);
+}

@@ -1,0 +1,43 @@
+/* GET /v0/health, /healthz, /v0/ready, /readyz */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "worker/api.h"
+#include "worker/worker.h"
+
+void api_health(struct exchange *exchange)
+{
+	uint64_t uptime = worker_now_us() / 1000 - exchange->worker->inherit.started_ms;
+	answer_text(exchange, "{\"status\":\"ok\",\"version\":\"%s\",\"uptime_ms\":%" PRIu64 "}", PACKAGE_VERSION, uptime);
+	exchange_plain(exchange, 200, "application/json");
+}
+
+static void refuse(struct exchange *exchange, enum error error, const char *message)
+{
+	char detail[64];
+	snprintf(detail, sizeof detail, "{\"replay_progress\":%.6f}",
+	         atomic_load_explicit(&exchange->worker->status->progress, memory_order_relaxed) / 1000000.0);
+	exchange_error(exchange, error, error == ERR_NOT_READY ? detail : NULL, "%s", message);
+}
+
+void api_ready(struct exchange *exchange)
+{
+	const struct worker *worker = exchange->worker;
+	const struct catalogue *catalogue = NULL;
+	uint32_t state = atomic_load_explicit(&worker->status->state, memory_order_relaxed);
+	bool write = false;
+	if (exchange_query_bool(exchange, "write", &write) != ERR_OK)
+		return;
+	if (worker->draining || state == LOGD_STOPPING)
+		refuse(exchange, ERR_SHUTTING_DOWN, "the server is stopping");
+	else if (worker_catalogue(exchange->worker, &catalogue) != ERR_OK)
+		refuse(exchange, ERR_NOT_READY, "the log is being recovered");
+	else if (write && state == LOGD_READ_ONLY)
+		refuse(exchange, ERR_READ_ONLY, "the disk failed for good; reads go on, writes do not");
+	else if (write && state == LOGD_FULL)
+		refuse(exchange, ERR_STORAGE_FULL, "the disk is full; reads go on, writes do not");
+	else {
+		answer_text(exchange, "{\"status\":\"ready\",\"wal_replay_complete\":true,\"topics\":%" PRIu64 "}", catalogue_topic_count(catalogue));
+		exchange_plain(exchange, 200, "application/json");
+	}
+}

@@ -1,0 +1,47 @@
+/*
+ * Connections: reading requests, keeping their order, sending answers, timeouts, the budget. On libevent's event core with our own buffers.
+ *
+ *   A connection's life:
+ *     accept          head complete        body complete          answered            sent
+ *   -------> IDLE/HEAD ------------> BODY ---------------> HANDLING ---------> WRITING -----> IDLE ... closed
+ *            (requests may follow each other before answers leave: a queue of exchanges, answered in order)
+ *     framing error, 413, drain: no further request is read, what is queued is answered, then half-closed and lingered for, so that the client reads its answer
+ */
+#ifndef TOPICS_CONNECTION_H
+#define TOPICS_CONNECTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "worker/exchange.h"
+
+struct worker;
+struct connection;
+struct connections;
+
+enum error connections_create(struct connections **connections, struct worker *worker);
+/* Closes all of them; parked exchanges are cancelled. */
+void connections_destroy(struct connections **connections);
+
+/* Takes over an accepted, non-blocking socket. */
+enum error connection_open(struct connections *connections, int fd);
+
+/* An exchange has been ended; its answer leaves with the next connections_flush. */
+void connection_answered(struct connection *connection, struct exchange *exchange);
+
+/* Sends what has gathered since the last call: once per round of the loop, so that answers that come together leave together. */
+void connections_flush(struct connections *connections);
+
+/* Once a second: closes what made no progress. */
+void connections_sweep(struct connections *connections);
+
+/* Answers get `Connection: close` from now on, idle connections are closed. True when none is left. */
+void connections_drain(struct connections *connections);
+bool connections_empty(const struct connections *connections);
+bool connection_draining(const struct connection *connection);
+
+/* Bytes of bodies and answers beyond the small ones count against the worker's budget. */
+bool connections_over_budget(const struct connections *connections);
+
+#endif

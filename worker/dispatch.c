@@ -1,0 +1,95 @@
+#include "worker/dispatch.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "worker/route.h"
+#include "worker/worker.h"
+
+static bool is_identity(struct slice coding)
+{
+	return coding.at == NULL || coding.length == 0 || (coding.length == 8 && strncasecmp(coding.at, "identity", 8) == 0);
+}
+
+static void refuse_type(struct exchange *exchange, enum error error)
+{
+	if (error == ERR_UNSUPPORTED_MEDIA_TYPE)
+		exchange_error(exchange, error, NULL, "add the header 'Content-Type: application/json'; the body must be JSON");
+	else
+		exchange_error(exchange, error, NULL, "the body is empty; a JSON object is wanted");
+}
+
+static void answer_options(struct exchange *exchange)
+{
+	char allow[96];
+	if (exchange->route != NULL)
+		route_allow(exchange->route, allow, sizeof allow);
+	exchange_header(exchange, "Allow", "%s", exchange->route != NULL ? allow : "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+	exchange_plain(exchange, 204, "");
+}
+
+static void refuse_method(struct exchange *exchange)
+{
+	char allow[96];
+	route_allow(exchange->route, allow, sizeof allow);
+	exchange_header(exchange, "Allow", "%s", allow);
+	exchange_error(exchange, ERR_METHOD_NOT_ALLOWED, NULL, "this method does not exist here; allowed are: %s", allow);
+}
+
+void dispatch_head(struct exchange *exchange, const struct http_head *head, struct slice target)
+{
+	const struct settings *settings = &exchange->worker->inherit.common.settings;
+	const char *problem = "there is no such endpoint; the API begins at /v0/topics";
+	if (exchange->method == METHOD_OPTIONS && target.length == 1 && target.at[0] == '*') {
+		answer_options(exchange);
+		return;
+	}
+	enum error error = route_find(exchange, target, &problem);
+	if (error != ERR_OK) {
+		exchange_error(exchange, error, NULL, "%s", problem);
+		return;
+	}
+	if (exchange->method == METHOD_OPTIONS) {
+		answer_options(exchange);
+		return;
+	}
+	const struct route_method *method = route_method(exchange->route, exchange->method);
+	if (method == NULL) {
+		refuse_method(exchange);
+		return;
+	}
+	if (head->bad_expectation) {
+		exchange->close_after = true;
+		exchange_error(exchange, ERR_EXPECTATION_FAILED, NULL, "the only expectation is 100-continue");
+		return;
+	}
+	bool empty = !head->chunked && head->length == 0;
+	if (!empty && method->body != BODY_IGNORED && !is_identity(exchange->content_encoding)) {
+		exchange_error(exchange, ERR_UNSUPPORTED_MEDIA_TYPE, NULL, "remove the header Content-Encoding: bodies are taken as they are");
+		return;
+	}
+	/* A chunked body may turn out to be empty: then the rule is looked at once more. */
+	error = route_check_type(method->body, exchange->content_type, empty);
+	if (error != ERR_OK && !(head->chunked && exchange->content_type.at == NULL)) {
+		refuse_type(exchange, error);
+		return;
+	}
+	if (head->length > settings->max_body_bytes) {
+		char detail[48];
+		snprintf(detail, sizeof detail, "{\"max\":%" PRIu64 "}", settings->max_body_bytes);
+		exchange->close_after = true;
+		exchange_error(exchange, ERR_PAYLOAD_TOO_LARGE, detail, "the body is larger than %" PRIu64 " bytes", settings->max_body_bytes);
+	}
+}
+
+void dispatch_body(struct exchange *exchange)
+{
+	const struct route_method *method = route_method(exchange->route, exchange->method);
+	enum error error = route_check_type(method->body, exchange->content_type, exchange->body_length == 0);
+	if (error != ERR_OK)
+		refuse_type(exchange, error);
+	else
+		method->handler(exchange);
+}

@@ -738,6 +738,15 @@ void memory_world_remove(struct memory_world *w, const struct file_name *name)
 	sweep(w);
 }
 
+unsigned memory_world_objects(const struct memory_world *w)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < w->count; i++)
+		count += w->files[i]->name.kind == 'e' && w->files[i]->linked;
+	return count;
+}
+
 unsigned memory_world_names(const struct memory_world *w, struct file_name *names, unsigned room)
 {
 	unsigned count = 0;

@@ -89,6 +89,7 @@ void memory_world_damage(struct memory_world *world, const struct file_name *nam
 void memory_world_put(struct memory_world *world, const struct file_name *name, const void *bytes, uint64_t size);
 void memory_world_remove(struct memory_world *world, const struct file_name *name);
 /* Names in the directory, as ops->list gives them but outside all counting. */
+unsigned memory_world_objects(const struct memory_world *world); /* memory objects of the ephemeral log */
 unsigned memory_world_names(const struct memory_world *world, struct file_name *names, unsigned room);
 
 #endif

@@ -153,6 +153,30 @@ static void more_unsynced_than_the_bound_is_throttled_until_a_sync(void **state)
 	assert_int_equal(fixture_append(f, 3000, false), ERR_OK);
 }
 
+static void sync_of_more_files_than_a_job_can_name_covers_the_oldest_first(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t files = 0, covered;
+
+	for (int i = 0; files < SYNC_FILES_MAX + 4; i++) {
+		fixture_write(f, 3000);
+		files = f->born;
+	}
+	assert_true(log_sync_start(f->log));
+	fixture_jobs(f);
+	covered = log_synced(f->log);
+	assert_true(covered > LSN_FIRST && covered < log_written(f->log));
+	fixture_sync(f);
+	for (uint64_t seed = 0; seed < 10; seed++) {
+		struct fixture again = {.world = memory_world_clone(f->world), .options = f->options, .next = 1};
+
+		memory_world_power_cut(again.world, seed);
+		assert_int_equal(fixture_start(&again), ERR_OK);
+		fixture_saw(&again, 1, f->next - 1);
+		fixture_free(&again);
+	}
+}
+
 static void roll_waits_while_the_file_after_the_next_is_being_prepared(void **state)
 {
 	struct fixture *f = *state;
@@ -162,6 +186,7 @@ static void roll_waits_while_the_file_after_the_next_is_being_prepared(void **st
 		assert_int_equal(log_write(f->log), ERR_OK);
 	assert_int_equal(error, ERR_AGAIN);
 	assert_int_equal(log_state(f->log), LOG_OPEN);
+	assert_int_equal(f->born, 1);
 	assert_true(memory_world_prepare_pending(f->world));
 	fixture_jobs(f);
 	assert_int_equal(fixture_append(f, 1000, false), ERR_OK);
@@ -450,7 +475,12 @@ static void ephemeral_write_that_fails_goes_on_in_a_new_object(void **state)
 	memory_world_fail(f.world, MEMORY_PWRITE, 0, ENOSPC, false);
 	assert_int_equal(log_write(f.log), ERR_STORAGE_FULL);
 	f.next = 2;
+	assert_int_equal(fixture_append(&f, 100, false), ERR_OK);
+	memory_world_fail(f.world, MEMORY_PWRITE, 0, ENOSPC, false);
+	assert_int_equal(log_write(f.log), ERR_STORAGE_FULL);
+	f.next = 2;
 	fixture_write(&f, 200);
+	assert_int_equal(memory_world_objects(f.world), 2); /* an object that never got a frame goes */
 	assert_true(f.places[1].file_id != f.places[2].file_id);
 	fixture_die(&f);
 	assert_int_equal(fixture_start(&f), ERR_OK);
@@ -469,6 +499,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(frame_larger_than_a_file_gets_a_file_of_its_size, setup, teardown),
 		cmocka_unit_test(group_larger_than_its_bound_asks_for_a_write_first),
 		cmocka_unit_test_setup_teardown(more_unsynced_than_the_bound_is_throttled_until_a_sync, setup, teardown),
+		cmocka_unit_test_setup_teardown(sync_of_more_files_than_a_job_can_name_covers_the_oldest_first, setup, teardown),
 		cmocka_unit_test_setup_teardown(roll_waits_while_the_file_after_the_next_is_being_prepared, setup, teardown),
 		cmocka_unit_test_setup_teardown(full_disk_refuses_data_keeps_a_reserve_for_control_and_recovers, setup, teardown),
 		cmocka_unit_test_setup_teardown(recovery_on_a_full_disk_uses_the_prepared_file, setup, teardown),

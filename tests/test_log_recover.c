@@ -300,6 +300,58 @@ static void every_bit_of_a_frame_head_is_guarded(void **state)
 	assert_int_equal(f->damage_count, 0);
 }
 
+static void end_of_the_log_that_is_gone_below_the_frontier_is_damage_and_its_lsns_are_not_given_again(void **state)
+{
+	struct fixture *f = *state;
+	struct file_name name = {.kind = 'w'};
+	static const uint8_t zeros[SMALL_FILE];
+	uint64_t frontier;
+
+	for (int i = 0; i < 9; i++)
+		fixture_write(f, 200);
+	fixture_sync(f);
+	frontier = log_synced(f->log);
+	assert_int_equal(log_checkpoint_begin(f->log), ERR_OK); /* its header knows the frontier */
+	assert_int_equal(log_checkpoint_end(f->log), ERR_OK);
+	name.id = f->places[8].file_id;
+	memory_world_damage(f->world, &name, f->places[8].offset, zeros, f->places[8].length + f->places[9].length);
+	for (int i = 0; i < 3; i++) {
+		restart(f);
+		fixture_saw(f, 1, 7);
+		assert_int_equal(f->damage_count, 1);
+		assert_int_equal(f->damage[0].from, f->places[8].lsn);
+		assert_true(f->damage[0].proven);
+		assert_int_equal(log_appended(f->log), frontier);
+	}
+	f->next = 10;
+	fixture_write(f, 100);
+	restart(f);
+	assert_int_equal(f->damage[0].to, f->places[10].lsn);
+	assert_int_equal(f->places[10].lsn, frontier);
+}
+
+static void frame_that_does_not_continue_the_chain_is_refused_though_its_crc_holds(void **state)
+{
+	struct fixture *f = *state;
+	struct file_name name = {.kind = 'w'};
+	static uint8_t bytes[SMALL_FILE];
+	struct frame_head head;
+
+	for (int i = 0; i < 9; i++)
+		fixture_write(f, 200);
+	prove_all(f);
+	assert_int_equal(log_read(f->log, &f->places[5], bytes), ERR_OK);
+	assert_int_equal(frame_head_decode(&head, bytes, f->places[5].length), ERR_OK);
+	head.prev_crc ^= 1;
+	frame_seal(bytes, &head, f->places[5].file_id, f->places[5].offset);
+	name.id = f->places[5].file_id;
+	memory_world_damage(f->world, &name, f->places[5].offset, bytes, f->places[5].length);
+	restart(f);
+	assert_int_equal(f->damage_count, 1);
+	assert_int_equal(f->damage[0].from, f->places[5].lsn);
+	assert_int_equal(f->damage[0].to, f->places[6].lsn);
+}
+
 static void hole_behind_the_frontier_becomes_a_void_once_and_for_all(void **state)
 {
 	struct fixture *f = *state;
@@ -627,6 +679,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(flipped_bit_below_the_frontier_costs_its_frame_and_is_told_exactly, setup, teardown),
 		cmocka_unit_test_setup_teardown(flipped_bit_in_a_record_below_the_frontier_costs_that_record_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(every_bit_of_a_frame_head_is_guarded, setup, teardown),
+		cmocka_unit_test_setup_teardown(end_of_the_log_that_is_gone_below_the_frontier_is_damage_and_its_lsns_are_not_given_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(frame_that_does_not_continue_the_chain_is_refused_though_its_crc_holds, setup, teardown),
 		cmocka_unit_test_setup_teardown(hole_behind_the_frontier_becomes_a_void_once_and_for_all, setup, teardown),
 		cmocka_unit_test_setup_teardown(broken_last_frame_with_the_same_boot_is_damage_and_with_another_a_torn_tail, setup, teardown),
 		cmocka_unit_test(write_that_a_kill_cut_off_at_a_page_is_torn_and_not_damage),

@@ -1,0 +1,120 @@
+/* Workers: their memory objects, their start, their death. */
+#include <errno.h>
+#include <sodium.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/completion.h"
+#include "common/ring.h"
+#include "common/shm.h"
+#include "supervisor/children.h"
+#include "supervisor/spawn.h"
+
+/* A dead process's late writes must reach nobody, so each has rings of its own (FAULTS E9). */
+static enum error new_objects(struct supervisor *s, struct worker_child *worker)
+{
+	enum error error = shm_create(&worker->request, "topics-request", RING_LARGE_OFFSET + s->large_bytes);
+	if (error == ERR_OK)
+		error = shm_create(&worker->completion, "topics-completion", completion_object_size());
+	if (error == ERR_OK) {
+		worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		error = worker->wake < 0 ? ERR_IO : ERR_OK;
+	}
+	randombytes_buf(&worker->incarnation, sizeof worker->incarnation);
+	/* The counters stay; what belongs to one process of the slot begins anew, before logd hears of the ring. */
+	atomic_store(&worker->counters_map->completions_read, 0);
+	atomic_store(&worker->counters_map->sleeping, 0);
+	atomic_store(&worker->counters_map->ready, 0);
+	atomic_store(&worker->counters_map->connections, 0);
+	return error;
+}
+
+static void close_objects(struct worker_child *worker)
+{
+	int *const fds[] = { &worker->request, &worker->completion, &worker->wake };
+	for (unsigned i = 0; i < 3; i++) {
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
+}
+
+static enum error run(struct supervisor *s, unsigned slot, int control)
+{
+	struct worker_child *worker = &s->workers[slot];
+	struct spawn spawn = { .count = 0 };
+	struct inherit_worker inherit = { .common = { .version = INHERIT_VERSION, .size = sizeof inherit, .settings = s->options->settings } };
+	int completion_readonly;
+	enum error error = shm_reopen_readonly(&completion_readonly, worker->completion);
+	if (error != ERR_OK)
+		return error;
+	inherit.common.control_fd = spawn_fd(&spawn, control);
+	inherit.common.status_fd = spawn_fd(&spawn, s->status_readonly);
+	inherit.common.feed_fd = spawn_fd(&spawn, s->feed_readonly);
+	inherit.common.logd_wake_fd = spawn_fd(&spawn, s->logd_wake);
+	inherit.common.uid = s->ground->uid;
+	inherit.common.gid = s->ground->gid;
+	inherit.common.drop = (uint32_t)s->ground->drop;
+	memcpy(inherit.common.failpoint, s->options->failpoint, sizeof inherit.common.failpoint);
+	inherit.listen_fd = spawn_fd(&spawn, s->listen_fd);
+	inherit.slot = slot;
+	inherit.workers = s->options->settings.workers;
+	inherit.incarnation = worker->incarnation;
+	inherit.large_bytes = s->large_bytes;
+	inherit.request_fd = spawn_fd(&spawn, worker->request);
+	inherit.completion_fd = spawn_fd(&spawn, completion_readonly);
+	inherit.counters_fd = spawn_fd(&spawn, worker->counters);
+	inherit.wake_fd = spawn_fd(&spawn, worker->wake);
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		inherit.all_counters_fd[i] = i < inherit.workers ? spawn_fd(&spawn, s->workers[i].counters_readonly) : -1;
+	inherit.catalogue_fd = spawn_fd(&spawn, s->catalogue_readonly);
+	inherit.started_ms = s->started_ms;
+	error = spawn_run(&spawn, "topics-worker", &inherit, sizeof inherit, &worker->child.pid);
+	close(completion_readonly);
+	return error;
+}
+
+void worker_start(struct supervisor *s, unsigned slot)
+{
+	struct worker_child *worker = &s->workers[slot];
+	int pair[2];
+	enum error error = new_objects(s, worker);
+	if (error == ERR_OK && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+		error = ERR_IO;
+	if (error == ERR_OK) {
+		error = run(s, slot, pair[1]);
+		close(pair[1]);
+		if (error != ERR_OK)
+			close(pair[0]);
+	}
+	if (error != ERR_OK) {
+		log_line(&s->logging, LOG_LEVEL_ERROR, "topics-worker %u cannot be started: %s", slot, error == ERR_IO ? strerror(errno) : error_text(error));
+		close_objects(worker);
+		child_back_off(&worker->child);
+		return;
+	}
+	worker->child.control = pair[0];
+	worker->child.state = CHILD_STARTING;
+	worker->child.started_us = now_us();
+	give_ring(s, slot);
+}
+
+void worker_died(struct supervisor *s, struct worker_child *worker, int status)
+{
+	const struct control gone = { .type = CTL_RING_GONE, .slot = (uint32_t)(worker - s->workers), .incarnation = worker->incarnation };
+	if (s->stopping == NOT_STOPPING || status != 0)
+		obituary(s, "topics-worker", &worker->child, status);
+	if (worker->child.control >= 0)
+		close(worker->child.control);
+	worker->child.control = -1;
+	drop_unsent(&worker->child);
+	worker->child.pid = 0;
+	worker->child.state = CHILD_ABSENT;
+	/* logd has its own mappings: what it had taken is finished, the rest was never accepted. */
+	close_objects(worker);
+	tell(s, &s->logd, &gone, NULL, 0);
+	worker->incarnation = 0;
+	child_back_off(&worker->child);
+}

@@ -195,6 +195,7 @@ struct found_extent { uint64_t topic; struct extent extent; };
 struct recovery {
 	struct engine *engine;
 	bool ephemeral;                /* the ephemeral log is being walked */
+	bool holes;                    /* frames behind a frontier were lost in a power cut, now or at an earlier start */
 	uint64_t damages;              /* met so far that are no tears */
 	struct gap *gaps;
 	size_t gap_count, gap_room;

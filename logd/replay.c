@@ -128,8 +128,10 @@ static enum error replay_batch(struct recovery *r, const struct log_frame *frame
 	struct engine *engine = r->engine;
 	struct topic *topic = topic_table_by_id(engine->topics, entry->topic);
 	uint64_t first = entry->batch.first_seq, last = first + entry->batch.count - 1;
-	if (topic == NULL) /* before the checkpoint: deleted since */
-		return frame->before_checkpoint || r->ephemeral ? ERR_OK : note_orphan(r, entry->topic);
+	/* Before the checkpoint: deleted since. Behind a hole that a power cut left: the frame that created it was in there, unsynced, so nobody was ever answered about
+	 * this topic. Its batch stands in the log and has no effect. */
+	if (topic == NULL)
+		return frame->before_checkpoint || r->ephemeral || r->holes ? ERR_OK : note_orphan(r, entry->topic);
 	topic->damage = r->damages;
 	topic->closed = frame->before_checkpoint ? topic->closed : false;
 	if (entry->batch.key_length > 0) {
@@ -214,6 +216,8 @@ static enum error replay_entry(struct recovery *r, const struct log_frame *frame
 	struct topic *topic = topic_table_by_id(r->engine->topics, entry->topic);
 	if (entry->type == ENTRY_BATCH)
 		return replay_batch(r, frame, entry, offset);
+	if (entry->type == ENTRY_VOID)
+		r->holes = true;
 	if (frame->before_checkpoint)
 		return replay_before(r, entry);
 	if (entry->type == ENTRY_TOPIC_CREATE)
@@ -337,6 +341,8 @@ static enum error damage_named(struct recovery *r, const struct log_damage *dama
 enum error replay_damage(void *context, const struct log_damage *damage)
 {
 	struct recovery *r = context;
+	if (!damage->proven && !r->disk.same_boot)
+		r->holes = true;
 	if (damage->kind == DAMAGE_TORN)
 		return ERR_OK;
 	if (damage->to == 0 && damage->entries != NULL)

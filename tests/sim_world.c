@@ -99,13 +99,13 @@ static int world_pwrite(void *context, int file, const void *bytes, size_t lengt
 
 	if (error != 0) {
 		size_t part = world->failure.part < length ? world->failure.part : length / 2;
-		if (part > 0)
+		if (length > SIM_WHOLE_WRITE && part > 0)
 			(void)world->base->pwrite(world->base->world, file, bytes, part, offset, done);
 		*done = 0;
 		return error;
 	}
 	/* Short writes are no failure, and the caller has to go on. */
-	if (length > 16 && sim_draw(&world->random, 16) == 0)
+	if (length > SIM_WHOLE_WRITE && sim_draw(&world->random, 16) == 0)
 		length = 1 + sim_draw(&world->random, length - 1);
 	return world->base->pwrite(world->base->world, file, bytes, length, offset, done);
 }

@@ -12,6 +12,9 @@
 #include "common/ops.h"
 #include "tests/memory_world.h"
 
+/* A write of a sector at most is whole or not there (docs/format.md §2 relies on it for file headers). */
+enum { SIM_WHOLE_WRITE = 512 };
+
 enum sim_op {
 	SIM_BETWEEN,      /* no call: between two steps of the schedule */
 	SIM_OPEN,

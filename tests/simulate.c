@@ -38,6 +38,8 @@ struct simulation {
 	unsigned explore_one_in;       /* crash points that are looked at: all, or one in so many */
 	bool has_case;
 	uint64_t case_call;
+	enum sim_crash worst;          /* the gravest end since everything was judged last */
+	enum sim_crash gravest;        /* of the run */
 	unsigned case_variant;
 	char label[96];
 	/* the second crash of a child */
@@ -61,10 +63,12 @@ static void report(struct simulation *sim, const struct sim_oracle *oracle)
 
 static void explore(void *context, const struct sim_call *call);
 
-static void judged(struct simulation *sim, enum sim_crash crash, char **text)
+static void judged(struct simulation *sim, char **text)
 {
+	enum sim_crash crash = sim->worst;
 	char *listing = NULL;
 
+	sim->worst = CRASH_NONE;
 	sim_machine_judge(sim->machine, crash, &listing);
 	sim->tally->states++;
 	if (sim->verbose && (sim->machine->world.hook != explore || !sim_oracle_content(&sim->machine->oracle)))
@@ -82,6 +86,15 @@ static enum sim_crash graver(enum sim_crash a, enum sim_crash b)
 	return a > b ? a : b;
 }
 
+static void end(struct simulation *sim, enum sim_crash crash)
+{
+	sim->worst = graver(sim->worst, crash);
+	sim->gravest = graver(sim->gravest, crash);
+	if (sim->verbose)
+		fprintf(stderr, "ends: %s\n", sim_crash_names[crash]);
+	sim_machine_crash(sim->machine, crash, sim_random(&sim->machine->random));
+}
+
 /* Starts what died. A start that an injected failure ends is tried again without it. */
 static bool restart(struct simulation *sim, enum sim_crash *crash)
 {
@@ -91,13 +104,12 @@ static bool restart(struct simulation *sim, enum sim_crash *crash)
 	bool fault = *crash < CRASH_ALL && !sim->fault && sim_draw(&machine->random, 2) == 0;
 
 	sim->fault = sim->fault || fault;
-	/* A daemon whose logd was never ready still starts. */
-	if (sim_machine_start(machine, *crash >= CRASH_ALL || machine->now == NULL, fault, gone) == ERR_OK)
+	if (sim_machine_start(machine, *crash >= CRASH_ALL, fault, gone) == ERR_OK)
 		return true;
 	if (!machine->world.failed)
 		return false;
 	machine->world.failure.op = SIM_BETWEEN;
-	sim_machine_crash(machine, CRASH_ALL, 0);
+	end(sim, CRASH_ALL);
 	*crash = graver(*crash, CRASH_ALL);
 	return sim_machine_start(machine, true, false, 0) == ERR_OK;
 }
@@ -136,11 +148,11 @@ static void recover_again(struct simulation *sim, const char *before)
 	enum sim_crash crash = CRASH_LOGD;
 	char *after = NULL;
 
-	sim_machine_crash(machine, crash, 0);
+	end(sim, crash);
 	if (!restart(sim, &crash))
 		return;
-	judged(sim, crash, &after);
-	if (strcmp(before, after) != 0) {
+	judged(sim, &after);
+	if (crash == CRASH_LOGD && strcmp(before, after) != 0) {
 		sim_wrong(&machine->oracle, FIGURE_OTHER, "recovery run again gives something else");
 		if (sim->verbose)
 			fprintf(stderr, "--- before\n%s--- after\n%s", before, after);
@@ -173,46 +185,52 @@ static const struct variant variants[VARIANTS] = {
 	{ CRASH_POWER, true, true, false },
 };
 
+/* A start and what follows, up to some call. False when the start failed. */
+static bool until_second_crash(struct simulation *sim, enum sim_crash crash)
+{
+	sim->second_at = sim_draw(&sim->machine->random, 24);
+	sim->second_armed = true;
+	if (setjmp(sim->second) == 0) {
+		if (!restart(sim, &crash))
+			return false;
+		judged(sim, NULL);
+		sim_machine_settle(sim->machine);
+	}
+	sim->second_armed = false;
+	return true;
+}
+
 /* From the crash on. Runs in a child, which ends with it. */
 static void aftermath(struct simulation *sim, const struct variant *variant, const struct sim_call *call)
 {
 	struct sim_machine *machine = sim->machine;
-	volatile enum sim_crash worst = variant->crash;
-	enum sim_crash crash = variant->crash;
+	/* A daemon whose logd was never ready has only begun to start. */
+	enum sim_crash crash = machine->now == NULL ? graver(variant->crash, CRASH_ALL) : variant->crash;
 	char *text = NULL;
 	size_t done;
 
 	machine->world.hook = second_hook;
 	machine->world.hook_context = sim;
-	if (call->op == SIM_PWRITE && variant->torn && call->length > 1)
+	if (call->op == SIM_PWRITE && variant->torn && call->length > SIM_WHOLE_WRITE)
 		machine->world.base->pwrite(machine->world.base->world, call->file, call->bytes, 1 + sim_draw(&machine->random, call->length), call->offset, &done);
-	sim_machine_crash(machine, crash, sim_random(&machine->random));
+	end(sim, crash);
 	if (variant->twice) {
-		sim->second_at = sim_draw(&machine->random, 24);
-		sim->second_armed = true;
-		if (setjmp(sim->second) == 0) {
-			if (!restart(sim, &crash))
-				return;
-			judged(sim, crash, NULL);
-			sim_machine_settle(machine);
-		}
-		sim->second_armed = false;
+		if (!until_second_crash(sim, crash))
+			return;
 		crash = sim_draw(&machine->random, 2) == 0 ? CRASH_LOGD : variant->crash;
-		if (!machine->ready && variant->crash >= CRASH_ALL && crash < CRASH_ALL)
-			crash = CRASH_ALL; /* the daemon had not begun to serve */
-		worst = graver(worst, crash);
-		sim_machine_crash(machine, crash, sim_random(&machine->random));
+		if (machine->now == NULL)
+			crash = graver(crash, CRASH_ALL);
+		end(sim, crash);
 	}
 	if (!restart(sim, &crash))
 		return;
-	worst = graver(worst, crash);
-	judged(sim, worst, NULL);
+	judged(sim, NULL);
 	sim_machine_settle(machine);
-	judged(sim, CRASH_NONE, NULL);
+	judged(sim, NULL);
 	if (!sim_oracle_content(&machine->oracle))
 		return;
-	write_more(sim, worst);
-	judged(sim, CRASH_NONE, &text);
+	write_more(sim, sim->gravest);
+	judged(sim, &text);
 	if (variant->again && sim_oracle_content(&machine->oracle))
 		recover_again(sim, text);
 	free(text);
@@ -271,35 +289,32 @@ static void run(struct simulation *sim)
 	struct sim_machine *machine = sim->machine;
 	struct sim_oracle *oracle = &machine->oracle;
 	enum sim_crash crash = CRASH_ALL;
-	char *before = NULL;
+	bool stopped;
 
+	sim->worst = crash;
 	if (!restart(sim, &crash))
 		return;
 	for (int i = 0; i < 3000 && (sim_machine_next(machine) != SIM_NO_REQUEST || sim_machine_waiting(machine)); i++)
 		sim_machine_step(machine);
 	sim_machine_settle(machine);
-	judged(sim, CRASH_NONE, &before);
+	sim->worst = CRASH_NONE;
+	judged(sim, NULL);
 	if (!sim_oracle_content(oracle))
 		return;
-	if (machine->world.failed) {
-		/* The disk is well again, the processes are not asked. */
-		machine->world.failure.op = SIM_BETWEEN;
-		crash = sim_draw(&machine->random, 2) == 0 ? CRASH_POWER : CRASH_ALL;
-		sim_machine_crash(machine, crash, sim_random(&machine->random));
-	} else {
-		crash = CRASH_ALL;
-		if (sim_machine_stop(machine) != ERR_OK && !machine->world.failed)
-			sim_wrong(oracle, FIGURE_OTHER, "the clean stop failed");
-		sim_machine_crash(machine, CRASH_ALL, 0);
+	stopped = !machine->world.failed && sim_machine_stop(machine) == ERR_OK;
+	if (!stopped && !machine->world.failed)
+		sim_wrong(oracle, FIGURE_OTHER, "the clean stop failed");
+	/* The disk is well again, the processes are not asked. */
+	machine->world.failure.op = SIM_BETWEEN;
+	crash = !stopped && sim_draw(&machine->random, 2) == 0 ? CRASH_POWER : CRASH_ALL;
+	end(sim, crash);
+	if (stopped && sim_draw(&machine->random, 2) == 0) {
 		/* After an orderly stop a power cut takes nothing more than the daemon's end does. */
-		if (sim_draw(&machine->random, 2) == 0) {
-			memory_world_power_cut_some(machine->files, sim_random(&machine->random), 0);
-			machine->world.boot++;
-		}
+		memory_world_power_cut_some(machine->files, sim_random(&machine->random), 0);
+		machine->world.boot++;
 	}
 	if (restart(sim, &crash))
-		judged(sim, crash, NULL);
-	free(before);
+		judged(sim, NULL);
 }
 
 static void run_forked(struct simulation *sim, const struct sim_failure *failure, unsigned explore_one_in, uint64_t *seen)

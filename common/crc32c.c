@@ -5,15 +5,16 @@
 #include "common/bytes.h"
 
 /*
- * A CRC is linear: what a byte does to it is the exclusive or of what its bits do. So a table of 256 values is spelled by the eight values of the single
- * bits, and the compiler makes it; nothing is built at run time.
+ * A CRC is linear: what a byte does to it is the exclusive or of what its bits do. So a table of 256 values is spelled by the eight values
+ * of the single bits, and the compiler makes it; nothing is built at run time.
  */
 #define OF_BITS(n, a, b, c, d, e, f, g, h)                                                                                                 \
 	(((n)&1 ? a : 0) ^ ((n)&2 ? b : 0) ^ ((n)&4 ? c : 0) ^ ((n)&8 ? d : 0) ^ ((n)&16 ? e : 0) ^ ((n)&32 ? f : 0) ^ ((n)&64 ? g : 0) ^  \
 	 ((n)&128 ? h : 0))
 #define TIMES4(n, ...) OF_BITS(n, __VA_ARGS__), OF_BITS((n) + 1, __VA_ARGS__), OF_BITS((n) + 2, __VA_ARGS__), OF_BITS((n) + 3, __VA_ARGS__)
 #define TIMES16(n, ...) TIMES4(n, __VA_ARGS__), TIMES4((n) + 4, __VA_ARGS__), TIMES4((n) + 8, __VA_ARGS__), TIMES4((n) + 12, __VA_ARGS__)
-#define TIMES64(n, ...) TIMES16(n, __VA_ARGS__), TIMES16((n) + 16, __VA_ARGS__), TIMES16((n) + 32, __VA_ARGS__), TIMES16((n) + 48, __VA_ARGS__)
+#define TIMES64(n, ...)                                                                                                                    \
+	TIMES16(n, __VA_ARGS__), TIMES16((n) + 16, __VA_ARGS__), TIMES16((n) + 32, __VA_ARGS__), TIMES16((n) + 48, __VA_ARGS__)
 #define TABLE(...) {TIMES64(0, __VA_ARGS__), TIMES64(64, __VA_ARGS__), TIMES64(128, __VA_ARGS__), TIMES64(192, __VA_ARGS__)}
 
 /* slice[k][n]: what byte n does, k bytes later. */
@@ -49,8 +50,9 @@ uint32_t crc32c_portable(uint32_t crc, const void *bytes, size_t length)
 #if defined(__x86_64__)
 
 /*
- * The instruction takes three cycles to answer but a new one begins each cycle, so three lanes run side by side and are joined by moving the first lane's
- * value past the bytes of the next: after_1024 and after_128 say what each byte of a CRC has become after so many zero bytes.
+ * The instruction takes three cycles to answer but a new one begins each cycle, so three lanes run side by side and are joined by moving
+ * the first lane's value past the bytes of the next: after_1024 and after_128 say what each byte of a CRC has become after so many zero
+ * bytes.
  */
 enum { LONG_LANE = 1024, SHORT_LANE = 128 };
 
@@ -72,7 +74,8 @@ static inline uint32_t moved(const uint32_t table[4][256], uint32_t crc)
 	return table[0][crc & 255] ^ table[1][crc >> 8 & 255] ^ table[2][crc >> 16 & 255] ^ table[3][crc >> 24];
 }
 
-__attribute__((target("sse4.2"))) static inline uint32_t three_lanes(uint32_t crc, const uint8_t *p, size_t lane, const uint32_t table[4][256])
+__attribute__((target("sse4.2"))) static inline uint32_t three_lanes(uint32_t crc, const uint8_t *p, size_t lane,
+                                                                     const uint32_t table[4][256])
 {
 	uint64_t a = crc, b = 0, c = 0;
 

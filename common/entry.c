@@ -4,8 +4,9 @@
 #include "common/topic_config.h"
 
 /*
- * Where each type's fixed fields end and where the lengths of its variable parts stand (docs/format.md §5). One table serves decoding, encoding and sizes; a part's
- * length field counts units of `unit` bytes. Parts follow the fixed fields in this order, then zeros up to a multiple of 8.
+ * Where each type's fixed fields end and where the lengths of its variable parts stand (docs/format.md §5). One table serves decoding,
+ * encoding and sizes; a part's length field counts units of `unit` bytes. Parts follow the fixed fields in this order, then zeros up to a
+ * multiple of 8.
  */
 enum { PARTS_MAX = 4 };
 struct shape {
@@ -258,6 +259,7 @@ static enum error decode_fields(struct entry *e, const uint8_t *parts, const uin
 enum error entry_decode(struct entry *entry, const uint8_t *bytes, uint64_t available)
 {
 	const struct shape *shape;
+	const uint8_t *padded = NULL;
 	uint64_t used, body_length;
 	uint16_t type;
 
@@ -283,15 +285,15 @@ enum error entry_decode(struct entry *entry, const uint8_t *bytes, uint64_t avai
 	if (used > body_length || !zeros(entry->body + used, entry->body + align8(used)))
 		return ERR_CORRUPT;
 	used = align8(used);
-	if (type == ENTRY_BATCH && (entry->flags & ENTRY_BITMAP))
+	if (type == ENTRY_BATCH && (entry->flags & ENTRY_BITMAP)) {
+		padded = entry->body + used;
 		used += bitmap_size(get_u32(entry->body + 16));
+	}
 	if (used != body_length)
 		return ERR_CORRUPT;
 	if (shape->fixed >= 8)
 		entry->topic = get_u64(entry->body);
-	return decode_fields(entry, entry->body + shape->fixed,
-	                     type == ENTRY_BATCH && (entry->flags & ENTRY_BITMAP) ? entry->body + used - bitmap_size(get_u32(entry->body + 16))
-	                                                                          : NULL);
+	return decode_fields(entry, entry->body + shape->fixed, padded);
 }
 
 static uint64_t parts_length(const struct entry *e)

@@ -145,8 +145,8 @@ enum error frame_head_decode(struct frame_head *head, const uint8_t *bytes, uint
 }
 
 /*
- * The records' CRC fields go into the frame's CRC four bytes here and there; they are gathered first, because the CRC of many small pieces costs several times
- * that of one.
+ * The records' CRC fields go into the frame's CRC four bytes here and there; they are gathered first, because the CRC of many small pieces
+ * costs several times that of one.
  */
 struct gather {
 	uint32_t crc;
@@ -208,7 +208,8 @@ static bool entry_area(const uint8_t *entry, struct area *area)
 	return true;
 }
 
-/* The CRC of a frame whose areas and entries have been checked, or were written by us. False: the records' lengths do not fill their areas. */
+/* The CRC of a frame whose areas and entries have been checked, or were written by us. False: the records' lengths do not fill their
+ * areas. */
 static bool frame_crc(const uint8_t *frame, const struct frame_head *head, uint64_t file_id, uint64_t offset, uint32_t *crc)
 {
 	const uint8_t *entries = frame + FRAME_HEAD;
@@ -295,7 +296,8 @@ static bool entries_valid(const uint8_t *frame, const struct frame_head *head, b
 	return at == head->entries_length && next_area == area_end;
 }
 
-enum error frame_check(const uint8_t *frame, uint64_t available, uint64_t file_id, uint64_t offset, uint64_t expected_lsn, struct frame_head *head)
+enum error frame_check(const uint8_t *frame, uint64_t available, uint64_t file_id, uint64_t offset, uint64_t expected_lsn,
+                       struct frame_head *head)
 {
 	bool newer = false;
 	uint32_t crc;
@@ -333,11 +335,11 @@ bool frame_whole(const uint8_t *frame, const struct frame_head *head)
 	for (uint32_t at = 0; at < head->entries_length; at += get_u32(entries + at + 4)) {
 		struct area area;
 		bool batch = get_u16(entries + at) == ENTRY_BATCH;
+		uint32_t live = batch ? get_u32(entries + at + ENTRY_HEAD + 40) : 0;
 
 		if (!entry_area(entries + at, &area) || area.offset != next_area)
 			continue;
-		if (!records_whole(frame + area.offset, frame + area.offset + area.records, batch ? get_u32(entries + at + ENTRY_HEAD + 40) : 0,
-		                   batch))
+		if (!records_whole(frame + area.offset, frame + area.offset + area.records, live, batch))
 			return false;
 		next_area += area.records + area.table;
 	}
@@ -354,7 +356,8 @@ static bool copy_at(const uint8_t *bytes, uint64_t length, uint64_t at, uint64_t
 	       table_crc(bytes + at + 8, *table_length, file_id, offset) == get_u32(bytes + at);
 }
 
-bool frame_table_copy(const uint8_t *bytes, uint64_t length, uint64_t file_id, uint64_t offset, const uint8_t **entries, uint32_t *entries_length)
+bool frame_table_copy(const uint8_t *bytes, uint64_t length, uint64_t file_id, uint64_t offset, const uint8_t **entries,
+                      uint32_t *entries_length)
 {
 	struct frame_head head;
 

@@ -107,8 +107,8 @@ enum error frame_check(const uint8_t *frame, uint64_t available, uint64_t file_i
 bool frame_whole(const uint8_t *frame, const struct frame_head *head);
 
 /*
- * The second copy of the entry table of the broken frame that began at `bytes` (offset `offset` of the file), if it stands within `length` bytes and its own CRC
- * holds. True: *entries leads into `bytes`; the entries themselves have still to be decoded.
+ * The second copy of the entry table of the broken frame that began at `bytes` (offset `offset` of the file), if it stands within `length`
+ * bytes and its own CRC holds. True: *entries leads into `bytes`; the entries themselves have still to be decoded.
  */
 bool frame_table_copy(const uint8_t *bytes, uint64_t length, uint64_t file_id, uint64_t offset, const uint8_t **entries,
                       uint32_t *entries_length);

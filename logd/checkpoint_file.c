@@ -34,11 +34,14 @@ static bool counts(const struct log_scan *scan, const struct file_header *header
 		struct frame_head head;
 		struct entry entry;
 
-		if (frame_check(frame, scan->length - at, header->id, at, at, &head) != ERR_OK || head.prev_crc != crc || !frame_whole(frame, &head))
+		if (frame_check(frame, scan->length - at, header->id, at, at, &head) != ERR_OK || head.prev_crc != crc)
 			return false;
-		if (entry_decode(&entry, frame + FRAME_HEAD, head.entries_length) == ERR_OK && entry.type == ENTRY_CHECKPOINT_END) {
+		if (!frame_whole(frame, &head) || entry_decode(&entry, frame + FRAME_HEAD, head.entries_length) != ERR_OK)
+			return false;
+		if (entry.type == ENTRY_CHECKPOINT_END) {
 			*end = at + head.length;
-			return head.entry_count == 1 && entry.checkpoint_end.lsn == header->checkpoint_lsn && entry.checkpoint_end.frames == frames;
+			return head.entry_count == 1 && entry.checkpoint_end.lsn == header->checkpoint_lsn &&
+			       entry.checkpoint_end.frames == frames;
 		}
 		crc = head.crc;
 		at += head.length;

@@ -1,6 +1,7 @@
 /*
- * The log: files, frames, group commit, roll, failed writes and syncs, and the walk of recovery (docs/format.md). It knows entries only as bytes that frames
- * hold; what they mean is the engine's. One `struct log` is the disk log, another one (kind 'e') the ephemeral log. Owns no thread, lock or sleep.
+ * The log: files, frames, group commit, roll, failed writes and syncs, and the walk of recovery (docs/format.md). It knows entries only as
+ * bytes that frames hold; what they mean is the engine's. One `struct log` is the disk log, another one (kind 'e') the ephemeral log. Owns
+ * no thread, lock or sleep.
  *
  * Life of a frame:  log_reserve -> (caller writes entries and records) -> log_append -> log_write -> [log_sync_start .. log_sync_done]
  * Positions are LSNs that say where something ends: appended >= written >= synced (= the frontier).
@@ -35,11 +36,12 @@ struct log_place {
 /* What the log tells its owner; `context` is the owner's. */
 struct log_events {
 	void *context;
-	/* A file is begun (before its first frame can be read; at recovery for each file of the log, before its frames are visited) or will not be read again
-	 * (before it is unlinked; also files that recovery found to hold nothing and never told of). */
+	/* A file is begun (before its first frame can be read; at recovery for each file of the log, before its frames are visited) or will
+	 * not be read again (before it is unlinked; also files that recovery found to hold nothing and never told of). */
 	void (*born)(void *context, uint64_t file_id, uint64_t number, uint64_t first_lsn);
 	void (*retired)(void *context, uint64_t file_id);
-	/* After a failed sync: this frame (whole, checked) now lies at `place`; called for each that moved, before anything is acked on it. */
+	/* After a failed sync: this frame (whole, checked) now lies at `place`; called for each that moved, before anything is acked on
+	 * it. */
 	void (*moved)(void *context, const uint8_t *frame, const struct log_place *place);
 	/* 'e': every frame of this file is gone, oldest first; called per frame, before `retired`, from within log_reserve. */
 	void (*evicted)(void *context, const uint8_t *frame);
@@ -48,8 +50,9 @@ struct log_events {
 enum log_state {
 	LOG_OPEN,          /* appends work */
 	LOG_LEAVING,       /* a write or sync failed: unsynced frames are being made whole in a new file; appends wait (ERR_AGAIN) */
-	LOG_FULL,          /* no space for the next file: ERR_STORAGE_FULL for what is not a control frame, and for all while it is left or recovered;
-	                    * log_tick tries again */
+	/* No space for the next file: ERR_STORAGE_FULL for what is not a control frame, and for all while a file is left or recovered into;
+	 * log_tick tries again. */
+	LOG_FULL,
 	LOG_READ_ONLY,     /* leaving failed too: ERR_READ_ONLY for good */
 };
 
@@ -66,16 +69,17 @@ struct log_frame {
 	const struct frame_head *head;
 	struct log_place place;    /* where readers will find it (the new file for what lies behind the frontier) */
 	bool checkpoint;           /* a frame of the checkpoint; head->request_id is its LSN */
-	bool before_checkpoint;    /* older than the checkpoint's LSN: only what the checkpoint does not hold (extents, keys) is to be taken from it */
+	/* older than the checkpoint's LSN: only what the checkpoint does not hold (extents, keys) is to be taken from it */
+	bool before_checkpoint;
 	bool proven;               /* ends at or before the last recorded frontier */
 	bool whole;                /* false only below the frontier: some record of it is bad */
 };
 
 enum damage { DAMAGE_CORRUPT = 1, DAMAGE_TORN = 2 };
 
-/* A place without a valid frame: [from, to). Called in LSN order between the frames around it; `to` = 0 when nothing valid follows. One that is `proven`
- * is found, and told, again at every start, with the same `from`; the others become void frames or fall away. DAMAGE_TORN: nobody was promised anything
- * (same boot), or a power cut took it. `entries` is valid during the call and has to be decoded with care. */
+/* A place without a valid frame: [from, to). Called in LSN order between the frames around it; `to` = 0 when nothing valid follows. One
+ * that is `proven` is found, and told, again at every start, with the same `from`; the others become void frames or fall away. DAMAGE_TORN:
+ * nobody was promised anything (same boot), or a power cut took it. `entries` is valid during the call and has to be decoded with care. */
 struct log_damage {
 	uint64_t from;
 	uint64_t to;
@@ -103,39 +107,41 @@ struct log_recovered {
 	uint64_t quarantined;      /* bytes set aside */
 };
 
-/* Steps 1 to 5 of docs/format.md §10: finds files, checkpoint, order, frontier; calls the visitor: the checkpoint's frames, then the whole log in LSN order. It
- * only reads. ERR_NEWER, ERR_IO, ERR_NOMEM, or what the visitor returned. 'e': the files are those that ops->ephemeral_list names. */
+/* Steps 1 to 5 of docs/format.md §10: finds files, checkpoint, order, frontier; calls the visitor: the checkpoint's frames, then the whole
+ * log in LSN order. It only reads. ERR_NEWER, ERR_IO, ERR_NOMEM, or what the visitor returned. 'e': the files are those that
+ * ops->ephemeral_list names. */
 enum error log_recover(struct log *log, const struct log_visitor *visitor, struct log_recovered *recovered);
 
-/* Steps 6 and 7: after log_recover the caller may append frames (losses, ceilings, floors) with log_reserve and log_append; this writes and syncs all that must
- * stand in the new file, then its header, and opens the log for appending. Synchronous. Files without an LSN left are retired. Until then log_synced says up to
- * where the log is proven. ERR_STORAGE_FULL: no room for the new file; the log is LOG_FULL, log_tick tries again, and log_synced moves when it has worked. Any
- * other failure is final. 'e': nothing is written; the log is open. */
+/* Steps 6 and 7: after log_recover the caller may append frames (losses, ceilings, floors) with log_reserve and log_append; this writes and
+ * syncs all that must stand in the new file, then its header, and opens the log for appending. Synchronous. Files without an LSN left are
+ * retired. Until then log_synced says up to where the log is proven. ERR_STORAGE_FULL: no room for the new file; the log is LOG_FULL,
+ * log_tick tries again, and log_synced moves when it has worked. Any other failure is final. 'e': nothing is written; the log is open. */
 enum error log_recover_finish(struct log *log);
 
 /*
- * The owner has done with what the frames behind the last recorded frontier ask of it (their answers stand, their marks are set). Until it says so, frames and headers go on
- * recording that frontier, so that a recovery after a death in between gives it the same frames as unproven again (I-8).
+ * The owner has done with what the frames behind the last recorded frontier ask of it (their answers stand, their marks are set). Until it
+ * says so, frames and headers go on recording that frontier, so that a recovery after a death in between gives it the same frames as
+ * unproven again (I-8).
  */
 void log_settled(struct log *log);
 
 /* ---- appending ---- */
 
 /*
- * Room for a frame of `size` bytes (frame_size) in the current group, 8-aligned; the caller writes the entry table at +96 and the records behind it. Stays
- * until log_append or the next log_reserve. `control`: a frame that may use the reserve of a full disk.
- * ERR_AGAIN: write the group first (or LEAVING: later). ERR_THROTTLED: too much is unsynced. ERR_STORAGE_FULL, ERR_READ_ONLY.
+ * Room for a frame of `size` bytes (frame_size) in the current group, 8-aligned; the caller writes the entry table at +96 and the records
+ * behind it. Stays until log_append or the next log_reserve. `control`: a frame that may use the reserve of a full disk. ERR_AGAIN: write
+ * the group first (or LEAVING: later). ERR_THROTTLED: too much is unsynced. ERR_STORAGE_FULL, ERR_READ_ONLY.
  */
 enum error log_reserve(struct log *log, uint64_t size, bool control, uint8_t **frame);
 
-/* Seals the reserved frame, which now is `size` bytes or less: head's flags, entries_length, records_length, incarnation, request_id, ts, entry_count are given,
- * the rest is set here. last_topic and last_seq: of its last batch; 0 if it has none. */
+/* Seals the reserved frame, which now is `size` bytes or less: head's flags, entries_length, records_length, incarnation, request_id, ts,
+ * entry_count are given, the rest is set here. last_topic and last_seq: of its last batch; 0 if it has none. */
 enum error log_append(struct log *log, struct frame_head *head, uint64_t last_topic, uint64_t last_seq, struct log_place *place);
 
-/* Writes all that was appended, full writes only; rolls where a file is full. On failure (ERR_IO with errno, ERR_STORAGE_FULL) what was appended since the
- * last successful write is gone from the log, which is LEAVING: refusals of those requests may be sent when it is OPEN again, commit_unknown if it gets READ_ONLY.
- * ERR_AGAIN: the log is LEAVING for an earlier failure; what was appended is not gone, it moves to the new file with the rest. 'e': after a failure the log stays
- * open and goes on in a new file. */
+/* Writes all that was appended, full writes only; rolls where a file is full. On failure (ERR_IO with errno, ERR_STORAGE_FULL) what was
+ * appended since the last successful write is gone from the log, which is LEAVING: refusals of those requests may be sent when it is OPEN
+ * again, commit_unknown if it gets READ_ONLY. ERR_AGAIN: the log is LEAVING for an earlier failure; what was appended is not gone, it moves
+ * to the new file with the rest. 'e': after a failure the log stays open and goes on in a new file. */
 enum error log_write(struct log *log);
 
 uint64_t log_appended(const struct log *log);
@@ -149,8 +155,8 @@ uint64_t log_unsynced_bytes(const struct log *log);
 /* Starts a sync of all that is written, if there is something and none runs: true if one was started. */
 bool log_sync_start(struct log *log);
 
-/* The table's answer to sync_start. After it the caller looks at log_synced and log_state: a failure makes the log LEAVING (it goes on through further syncs) and
- * at last OPEN or READ_ONLY. */
+/* The table's answer to sync_start. After it the caller looks at log_synced and log_state: a failure makes the log LEAVING (it goes on
+ * through further syncs) and at last OPEN or READ_ONLY. */
 void log_sync_done(struct log *log, const struct sync_job *job);
 
 /* The table's answer to prepare_start: the next file is there, or errno says why not (tried again by log_tick). */
@@ -161,12 +167,14 @@ void log_tick(struct log *log);
 
 /* ---- clean stop ---- */
 
-/* Writes a checkpoint: begin, then frames whose bytes (entries only) the caller gives, then end; synced; older ones but one removed. Synchronous. */
+/* Writes a checkpoint: begin, then frames whose bytes (entries only) the caller gives, then end; synced; older ones but one removed.
+ * Synchronous. */
 enum error log_checkpoint_begin(struct log *log);
 enum error log_checkpoint_frame(struct log *log, const uint8_t *entries, uint32_t entries_length, uint32_t entry_count);
 enum error log_checkpoint_end(struct log *log);
 
-/* Syncs everything and writes and syncs a last sync mark, synchronously; after the checkpoint. Like log_checkpoint_begin ERR_BUSY while log_syncing. */
+/* Syncs everything and writes and syncs a last sync mark, synchronously; after the checkpoint. Like log_checkpoint_begin ERR_BUSY while
+ * log_syncing. */
 enum error log_close_clean(struct log *log);
 
 /* ---- reading back (idempotency look-ups, checks) ---- */

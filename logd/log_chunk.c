@@ -55,18 +55,24 @@ struct log_chunk *log_chunk_for(struct log *log, uint64_t size, bool fresh_file)
 
 void log_chunks_release(struct log *log, uint64_t lsn)
 {
+	struct log_chunk *last;
+
 	while (log->first && log->first != log->last && log->first->lsn + log->first->used <= lsn) {
 		struct log_chunk *gone = log->first;
 
 		log->first = gone->next;
 		log_chunk_give(log, gone);
 	}
-	/* The last chunk, when it holds nothing that is needed, is filled again from its beginning: a busy log stays in one warm piece of memory. */
-	if (log->first && log->first == log->last && log->first->lsn + log->first->used <= lsn && log->first->capacity == log->chunk_bytes) {
-		log->first->lsn += log->first->used;
-		log->first->used = 0;
-	} else if (log->first && log->first == log->last && log->first->lsn + log->first->used <= lsn) {
-		log_chunk_give(log, log->first);
+	/* The last chunk, when it holds nothing that is needed, is filled again from its beginning: a busy log stays in one warm piece of
+	 * memory. */
+	last = log->first;
+	if (!last || last != log->last || last->lsn + last->used > lsn)
+		return;
+	if (last->capacity == log->chunk_bytes) {
+		last->lsn += last->used;
+		last->used = 0;
+	} else {
+		log_chunk_give(log, last);
 		log->first = log->last = NULL;
 	}
 }

@@ -61,7 +61,8 @@ static enum error evict(struct log *log, uint64_t size)
 	while (log->options.total_max && log->file_count > 0 && total_bytes(log) + size > log->options.total_max) {
 		enum error error = log->events.evicted ? tell_evicted(log, log->files[0]) : ERR_OK;
 
-		/* Frames that cannot be read are gone all the same; those who look find the hole (and its seqs are announced from what follows). */
+		/* Frames that cannot be read are gone all the same; those who look find the hole (and its seqs are announced from what
+		 * follows). */
 		if (error == ERR_NOMEM)
 			return error;
 		log_file_retire(log, 0);

@@ -108,7 +108,8 @@ struct log_file *log_file_new(struct log *log, uint64_t id, int handle, uint64_t
 
 void log_file_close(struct log *log, struct log_file *file)
 {
-	/* The handles of memory objects are not ours to close: the supervisor's descriptors are the objects' lives, and readers' places lead there. */
+	/* The handles of memory objects are not ours to close: the supervisor's descriptors are the objects' lives, and readers' places
+	 * lead there. */
 	if (file->handle != NO_FILE && log->options.kind == 'w')
 		log->ops->close(log->ops->world, file->handle);
 	if (log->options.kind == 'w')
@@ -198,7 +199,8 @@ enum error log_file_write_header(struct log *log, struct log_file *file)
 	return log_file_write(log->ops, file->handle, bytes, sizeof bytes, 0);
 }
 
-/* A file that is made whole is synced before its header is written, but what its frames ask has not been done yet: answers come after the header. */
+/* A file that is made whole is synced before its header is written, but what its frames ask has not been done yet: answers come after the
+ * header. */
 uint64_t log_recorded_frontier(const struct log *log)
 {
 	uint64_t frontier = log->options.kind == 'e' ? log->written.lsn : log->synced.lsn;

@@ -1,6 +1,6 @@
 /*
- * The end of recovery (docs/format.md §10, steps 6 and 7): the tail and what recovery adds to it are made whole in one new file, which then takes the log over.
- * Nothing of an older file is changed; until the header stands, the next start finds what this one found.
+ * The end of recovery (docs/format.md §10, steps 6 and 7): the tail and what recovery adds to it are made whole in one new file, which then
+ * takes the log over. Nothing of an older file is changed; until the header stands, the next start finds what this one found.
  */
 #include <errno.h>
 #include <stdlib.h>

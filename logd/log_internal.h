@@ -44,8 +44,8 @@ struct prepared_file {
 };
 
 /*
- * A piece of the memory in which frames are built and stay until a sync covers them (I-4). The frames in it follow each other without a gap and lie in one
- * file: where byte i will stand follows from `lsn` + i.
+ * A piece of the memory in which frames are built and stay until a sync covers them (I-4). The frames in it follow each other without a gap
+ * and lie in one file: where byte i will stand follows from `lsn` + i.
  */
 struct log_chunk {
 	struct log_chunk *next;
@@ -70,7 +70,8 @@ struct log_range {
 	uint64_t length;
 };
 
-/* A name that holds nothing of the log. What has no header goes before the new file is made (a crash loop grows nothing), the rest when the new file stands. */
+/* A name that holds nothing of the log. What has no header goes before the new file is made (a crash loop grows nothing), the rest when the
+ * new file stands. */
 struct log_doomed {
 	struct file_name name;
 	bool headerless;
@@ -185,7 +186,8 @@ void log_chunks_free(struct log *log);
 enum error log_chunks_write(struct log *log, uint64_t from);
 /* The chunk in which a frame of `size` bytes is built: the last one if it goes on where that ends, else a spare one. NULL: no memory. */
 struct log_chunk *log_chunk_for(struct log *log, uint64_t size, bool fresh_file);
-/* Seals the frame that stands at the end of `chunk`, at its place in `file`, and moves `appended` behind it. Given in *head: all but what depends on the place. */
+/* Seals the frame that stands at the end of `chunk`, at its place in `file`, and moves `appended` behind it. Given in *head: all but what
+ * depends on the place. */
 void log_chunk_append(struct log *log, struct log_chunk *chunk, struct log_file *file, struct frame_head *head, struct log_place *place);
 
 /* ---- log_roll.c ---- */
@@ -204,7 +206,8 @@ void log_leave_begin(struct log *log);
 /* A file may be there now, or (error) none could be made. */
 void log_leave_prepared(struct log *log, int error);
 void log_leave_synced(struct log *log, int error);
-/* log->fresh holds the log from log->fresh_from on, synced and with its header: it becomes the current file, and what has no LSN left goes. */
+/* log->fresh holds the log from log->fresh_from on, synced and with its header: it becomes the current file, and what has no LSN left
+ * goes. */
 enum error log_adopt_fresh(struct log *log);
 /* Gives up log->fresh, name and all. */
 void log_drop_fresh(struct log *log);
@@ -225,9 +228,9 @@ enum error log_ephemeral_begin(struct log *log, uint64_t size);
 
 /* ---- log_order.c ---- */
 /*
- * Reads all headers and touches nothing. Fills log->files (those that hold a part of the log, in LSN order, `end` set: UINT64_MAX for the newest),
- * log->prepared (handles closed), log->recovery (doomed, frontier) and log->next_number. *checkpoints: ids, newest first, the caller's to free. *newest: the
- * header of the youngest file of the log; its id is 0 if there is none.
+ * Reads all headers and touches nothing. Fills log->files (those that hold a part of the log, in LSN order, `end` set: UINT64_MAX for the
+ * newest), log->prepared (handles closed), log->recovery (doomed, frontier) and log->next_number. *checkpoints: ids, newest first, the
+ * caller's to free. *newest: the header of the youngest file of the log; its id is 0 if there is none.
  */
 struct log_order {
 	uint64_t *checkpoints;
@@ -255,7 +258,8 @@ struct log_scan {
 enum error log_scan_file(struct log *log, struct log_scan *scan, struct log_file *file);
 /* Reads the whole file into *scan: bytes and length. */
 enum error log_scan_read(struct log *log, struct log_scan *scan, uint8_t kind, uint64_t id, int handle, uint64_t length);
-/* The next offset after `from` with a frame that is valid but for its chain, 0 if there is none. first_lsn 0: the frame says its LSN itself. */
+/* The next offset after `from` with a frame that is valid but for its chain, 0 if there is none. first_lsn 0: the frame says its LSN
+ * itself. */
 uint64_t log_scan_next(const struct log_scan *scan, uint64_t id, uint64_t first_lsn, uint64_t from, uint64_t limit);
 void log_scan_free(struct log_scan *scan);
 

@@ -1,6 +1,7 @@
 /*
- * Leaving a file after a failed write or sync (I-4). A failed sync is final for the file: what it did not cover is written from memory, at the LSNs that it has,
- * into a new file; that is synced; its header, which takes these LSNs over, is written and synced; only then does anything rest on it.
+ * Leaving a file after a failed write or sync (I-4). A failed sync is final for the file: what it did not cover is written from memory, at
+ * the LSNs that it has, into a new file; that is synced; its header, which takes these LSNs over, is written and synced; only then does
+ * anything rest on it.
  *
  *   OPEN ──write or sync fails──▶ SYNC_RUNNING ──sync done──▶ FILE ──file there──▶ COPIES ──synced──▶ HEADER ──synced──▶ OPEN
  *                                (if one runs)               │  ▲                    │                  │

@@ -148,8 +148,8 @@ static enum error infer_first_lsn(struct log *log, const struct seen *seen, uint
 }
 
 /*
- * A file whose header is broken and not zero: its frames say where it begins. It counts as just younger than every file that begins before it, so it
- * supersedes none that begins where it begins or later.
+ * A file whose header is broken and not zero: its frames say where it begins. It counts as just younger than every file that begins before
+ * it, so it supersedes none that begins where it begins or later.
  */
 static void rank_salvaged(struct log *log, struct log_file *file)
 {
@@ -307,8 +307,8 @@ static enum error examine(struct log *log, struct log_order *order, const struct
 }
 
 /*
- * A younger file takes the log over from its first LSN on, whatever older ones hold there. So, from the youngest to the oldest, each keeps what lies before the
- * least beginning so far; one that keeps nothing holds no LSN any more.
+ * A younger file takes the log over from its first LSN on, whatever older ones hold there. So, from the youngest to the oldest, each keeps
+ * what lies before the least beginning so far; one that keeps nothing holds no LSN any more.
  */
 static enum error cut(struct log *log, struct log_order *order)
 {

@@ -1,7 +1,7 @@
 /*
- * The walk of recovery (docs/format.md §10, steps 1 to 5): every frame of the log in order, and every place where one is missing. It reads only; what it
- * finds to be done is done by log_recover_finish. What lies behind the last recorded frontier is copied to memory on the way and seals itself into the new file,
- * so the place that the visitor is told is the one that readers will use.
+ * The walk of recovery (docs/format.md §10, steps 1 to 5): every frame of the log in order, and every place where one is missing. It reads
+ * only; what it finds to be done is done by log_recover_finish. What lies behind the last recorded frontier is copied to memory on the way
+ * and seals itself into the new file, so the place that the visitor is told is the one that readers will use.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -51,7 +51,8 @@ static enum error scan(struct walk *walk, size_t index)
 	return error;
 }
 
-/* The frontier only rises from frame to frame, so the youngest file that has a frame knows the last one; headers may know a later one still. */
+/* The frontier only rises from frame to frame, so the youngest file that has a frame knows the last one; headers may know a later one
+ * still. */
 static enum error find_frontier(struct walk *walk)
 {
 	walk->frontier = walk->log->recovery.frontier;
@@ -177,8 +178,8 @@ static enum error set_aside(struct walk *walk, uint64_t from, uint64_t to)
 }
 
 /*
- * Is what stands at `offset`, with nothing valid behind it, what a killed process leaves of a write? That is a prefix of a frame and then nothing but zeros. A
- * frame's last byte is never 0, so one that reaches its end was written whole, and is damaged.
+ * Is what stands at `offset`, with nothing valid behind it, what a killed process leaves of a write? That is a prefix of a frame and then
+ * nothing but zeros. A frame's last byte is never 0, so one that reaches its end was written whole, and is damaged.
  */
 static bool looks_torn(const struct walk *walk, const struct log_file *file, uint64_t offset)
 {
@@ -199,7 +200,7 @@ static bool looks_torn(const struct walk *walk, const struct log_file *file, uin
 /* No frame at `offset` of the scanned file, where one should be; `next`: where the next one is, or the end of the file's part. */
 static enum error hole_begins(struct walk *walk, const struct log_file *file, uint64_t offset, uint64_t next)
 {
-	const uint8_t *table;
+	const uint8_t *bytes = walk->scan.bytes + offset, *table;
 
 	if (walk->hole)
 		return ERR_OK;
@@ -207,7 +208,7 @@ static enum error hole_begins(struct walk *walk, const struct log_file *file, ui
 	walk->hole_from = walk->at.lsn;
 	walk->torn = file == log_current(walk->log) && offset < walk->scan.length && looks_torn(walk, file, offset);
 	walk->entries_length = 0;
-	if (next > offset && frame_table_copy(walk->scan.bytes + offset, next - offset, file->header.id, offset, &table, &walk->entries_length)) {
+	if (next > offset && frame_table_copy(bytes, next - offset, file->header.id, offset, &table, &walk->entries_length)) {
 		walk->entries = malloc(walk->entries_length);
 		if (!walk->entries)
 			return ERR_NOMEM;

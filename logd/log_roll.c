@@ -42,7 +42,8 @@ static enum error not_prepared(struct log *log)
 	return ERR_AGAIN;
 }
 
-/* The file to begin and the one after it stand ready: the second is what a full disk leaves us, so that recovery finds a file for the tail. */
+/* The file to begin and the one after it stand ready: the second is what a full disk leaves us, so that recovery finds a file for the
+ * tail. */
 static bool can_roll(const struct log *log, uint64_t size)
 {
 	return log->prepared_count >= 2 && prepared_of_size(log, FILE_HEADER_SIZE + size) >= 1;
@@ -72,7 +73,8 @@ static enum error room_ephemeral(struct log *log, uint64_t size)
 
 	if (file && !log->e_left && size <= room_left(file))
 		return ERR_OK;
-	/* Begun at once: nothing has to be asked of a disk. What is gathered is written first, so the header's statement about the old file is true. */
+	/* Begun at once: nothing has to be asked of a disk. What is gathered is written first, so the header's statement about the old file
+	 * is true. */
 	if (log->appended.lsn != log->written.lsn)
 		return ERR_AGAIN;
 	return log_ephemeral_begin(log, size);

@@ -107,8 +107,8 @@ enum error log_scan_file(struct log *log, struct log_scan *scan, struct log_file
 	limit = scan->length;
 	while (!error && at < limit) {
 		struct frame_head head;
-		enum error valid = frame_check(scan->bytes + at, limit - at, header->id, at, header->first_lsn + at - FILE_HEADER_SIZE, &head);
-		uint64_t next;
+		uint64_t lsn = header->first_lsn + at - FILE_HEADER_SIZE, next;
+		enum error valid = frame_check(scan->bytes + at, limit - at, header->id, at, lsn, &head);
 
 		if (valid == ERR_NEWER)
 			return ERR_NEWER;

@@ -1,7 +1,8 @@
 /*
- * A simulated world behind common/ops.h, for tests of the log and of the engine: files in memory, each with what the processes see (the page cache) and what a
- * power cut leaves (the platter), a directory whose changes need a sync of their own, clocks that stand until moved, and faults at chosen calls. Deterministic: all
- * that is random comes from the seed. No system call but malloc, so a run of small files takes microseconds.
+ * A simulated world behind common/ops.h, for tests of the log and of the engine: files in memory, each with what the processes see (the
+ * page cache) and what a power cut leaves (the platter), a directory whose changes need a sync of their own, clocks that stand until moved,
+ * and faults at chosen calls. Deterministic: all that is random comes from the seed. No system call but malloc, so a run of small files
+ * takes microseconds.
  *
  * The rules, as Linux on ext4 shows them:
  *  - pwrite changes the cache, in sectors of 512 bytes that are dirty until a sync of the file moves them to the platter.
@@ -81,7 +82,8 @@ void memory_world_move_clocks(struct memory_world *world, int64_t wall_ms, uint6
 void memory_world_reboot(struct memory_world *world);
 
 /* ---- looking and breaking ---- */
-/* The bytes of a file as a new process would read them; NULL if there is none. Changing them changes cache and platter alike only through memory_world_damage. */
+/* The bytes of a file as a new process would read them; NULL if there is none. Changing them changes cache and platter alike only through
+ * memory_world_damage. */
 const uint8_t *memory_world_file(const struct memory_world *world, const struct file_name *name, uint64_t *size);
 /* Overwrites bytes of a file behind everybody's back, in cache and platter. */
 void memory_world_damage(struct memory_world *world, const struct file_name *name, uint64_t offset, const void *bytes, uint64_t length);

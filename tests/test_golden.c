@@ -1,6 +1,6 @@
 /*
- * The golden images are what the program writes today, byte for byte, and it reads them. With a directory as argument it writes them there instead: the way to
- * add an image, never to make a failing test pass (docs/format.md would have to change first, and its version).
+ * The golden images are what the program writes today, byte for byte, and it reads them. With a directory as argument it writes them there
+ * instead: the way to add an image, never to make a failing test pass (docs/format.md would have to change first, and its version).
  */
 #include <setjmp.h>
 #include <stdarg.h>

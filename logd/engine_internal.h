@@ -191,7 +191,7 @@ void flush_failed(struct engine *engine);
 /* In a loss's flags while recovery runs: it is not in the log yet. */
 #define LOSS_FRESH (1u << 31)
 struct gap { struct topic *topic; uint64_t from, to; bool proven; };
-struct found_extent { uint64_t topic; struct extent extent; };
+struct found_extent { uint64_t topic; struct extent extent; bool ephemeral; /* the class of the batch, not of its topic now */ };
 struct recovery {
 	struct engine *engine;
 	bool ephemeral;                /* the ephemeral log is being walked */

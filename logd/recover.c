@@ -84,7 +84,8 @@ static enum error merge_found(struct recovery *r)
 		const struct extent *extent = &r->found[i].extent;
 		struct topic *topic = topic_table_by_id(engine->topics, r->found[i].topic);
 		uint64_t last = extent->first_seq + extent->count - 1;
-		if (topic == NULL || extent->first_seq <= topic->seen || (restart && topic->config.durability == DURABILITY_EPHEMERAL))
+		/* What was acked at another class before the topic became ephemeral stays; what was ephemeral goes, also from the disk log. */
+		if (topic == NULL || extent->first_seq <= topic->seen || (restart && r->found[i].ephemeral))
 			continue;
 		if (given_up(topic, extent->first_seq)) {
 			topic->seen = last;
@@ -115,9 +116,9 @@ static enum error conclude(void *context, struct topic *topic)
 	bool ephemeral = topic->config.durability == DURABILITY_EPHEMERAL;
 	if (ephemeral && r->engine->options.daemon_start) {
 		uint64_t on = r->disk.clean || topic->ceiling < topic->head || topic->closed ? topic->head : topic->ceiling;
-		topic->numbers.count = topic->numbers.bytes = 0;
+		uint64_t from = topic->seen + 1;
 		topic->seen = on;
-		return lose(r, topic, topic->numbers.floor + 1, on, REASON_RESTART, 0);
+		return lose(r, topic, from, on, REASON_RESTART, 0);
 	}
 	if (topic->seen < topic->head && !topic->was_ephemeral) {
 		/* The checkpoint knows of seqs that no frame holds. */

@@ -30,11 +30,11 @@ static enum error note_gap(struct recovery *r, struct topic *topic, uint64_t to,
 	return ERR_OK;
 }
 
-static enum error note_found(struct recovery *r, const struct topic *topic, const struct extent *extent)
+static enum error note_found(struct recovery *r, const struct topic *topic, const struct extent *extent, bool ephemeral)
 {
 	enum error error = room_for((void **)&r->found, r->found_count, &r->found_room, sizeof *r->found);
 	if (error == ERR_OK)
-		r->found[r->found_count++] = (struct found_extent){ .topic = topic->id, .extent = *extent };
+		r->found[r->found_count++] = (struct found_extent){ .topic = topic->id, .extent = *extent, .ephemeral = ephemeral };
 	return error;
 }
 
@@ -148,7 +148,7 @@ static enum error replay_batch(struct recovery *r, const struct log_frame *frame
 	const struct extent extent = { .first_seq = first, .offset = frame->place.offset, .payload = entry->batch.payload, .count = entry->batch.count,
 	                               .length = frame->place.length, .file = file_index(engine, frame->place.file_id), .entry = entry_offset };
 	if (topic->was_ephemeral)
-		return note_found(r, topic, &extent);
+		return note_found(r, topic, &extent, entry->batch.durability == DURABILITY_EPHEMERAL);
 	if (first <= topic->seen) /* stands already: a copy that a newer file holds */
 		return ERR_OK;
 	enum error error = first > 1 ? note_gap(r, topic, first - 1, frame->proven) : ERR_OK;

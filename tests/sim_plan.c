@@ -98,7 +98,7 @@ unsigned sim_plan_repeat(struct sim_oracle *oracle, unsigned of)
 
 	request->head = first->head;
 	request->head.id = id;
-	request->repeat_of = (int)of;
+	request->repeat_of = first->repeat_of == SIM_NO_REQUEST ? (int)of : first->repeat_of;
 	request->durability = first->durability;
 	request->config = first->config;
 	request->body_at = first->body_at;

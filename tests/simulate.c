@@ -294,10 +294,10 @@ static void run(struct simulation *sim)
 	sim->worst = crash;
 	if (!restart(sim, &crash))
 		return;
+	sim->worst = sim->gravest = CRASH_NONE;
 	for (int i = 0; i < 3000 && (sim_machine_next(machine) != SIM_NO_REQUEST || sim_machine_waiting(machine)); i++)
 		sim_machine_step(machine);
 	sim_machine_settle(machine);
-	sim->worst = CRASH_NONE;
 	judged(sim, NULL);
 	if (!sim_oracle_content(oracle))
 		return;

@@ -78,6 +78,8 @@ static void leave_no_space(struct log *log)
 {
 	log->state = LOG_FULL;
 	log->leave = LEAVE_FILE;
+	if (!log->prepare_error)
+		log->prepare_error = ENOSPC; /* not at once again: log_tick decides when */
 }
 
 static void leave_into(struct log *log, const struct prepared_file *prepared)

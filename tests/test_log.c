@@ -403,6 +403,26 @@ static void leaving_without_space_waits_for_it(void **state)
 	assert_int_equal(f->moved, 12);
 }
 
+static void leaving_that_finds_no_space_when_it_writes_waits_for_the_next_tick(void **state)
+{
+	struct fixture *f = *state;
+	unsigned jobs = 0;
+
+	fixture_write(f, 300);
+	assert_int_equal(fixture_append(f, 300, false), ERR_OK);
+	memory_world_fail(f->world, MEMORY_PWRITE, 0, ENOSPC, true);
+	assert_int_equal(log_write(f->log), ERR_STORAGE_FULL);
+	log_tick(f->log);
+	while (jobs < 20 && fixture_jobs(f))
+		jobs++;
+	assert_true(jobs < 20);
+	assert_int_equal(log_state(f->log), LOG_FULL);
+	memory_world_no_faults(f->world);
+	log_tick(f->log);
+	fixture_sync(f);
+	assert_int_equal(f->moved, 1);
+}
+
 static void write_that_fails_while_a_sync_runs_waits_for_its_outcome(void **state)
 {
 	struct fixture *f = *state;
@@ -510,6 +530,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(leaving_moves_a_tail_larger_than_a_file_into_one_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(sticky_sync_failure_turns_read_only_and_keeps_what_was_proven, setup, teardown),
 		cmocka_unit_test_setup_teardown(leaving_without_space_waits_for_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(leaving_that_finds_no_space_when_it_writes_waits_for_the_next_tick, setup, teardown),
 		cmocka_unit_test_setup_teardown(write_that_fails_while_a_sync_runs_waits_for_its_outcome, setup, teardown),
 		cmocka_unit_test(ephemeral_log_evicts_its_oldest_file_and_says_every_frame),
 		cmocka_unit_test(ephemeral_log_goes_on_in_a_new_object_after_a_death),

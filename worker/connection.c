@@ -1,5 +1,6 @@
 #include "worker/connection.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <stdlib.h>
@@ -94,6 +95,7 @@ void exchange_free(struct exchange **out)
 	struct exchange *exchange = *out;
 	struct connections *connections = exchange->worker->connections;
 	*out = NULL;
+	assert(connections->budget_used >= exchange->body_buffer.room);
 	connections->budget_used -= exchange->body_buffer.room;
 	free(exchange->head_large);
 	buffer_free(&exchange->body_buffer);
@@ -107,6 +109,11 @@ void exchange_free(struct exchange **out)
 	}
 	buffer_free(&exchange->answer);
 	free(exchange);
+}
+
+void connections_charge(struct connections *connections, size_t bytes)
+{
+	connections->budget_used += bytes;
 }
 
 bool connections_over_budget(const struct connections *connections)

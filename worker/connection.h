@@ -41,7 +41,8 @@ void connections_drain(struct connections *connections);
 bool connections_empty(const struct connections *connections);
 bool connection_draining(const struct connection *connection);
 
-/* Bytes of bodies and answers beyond the small ones count against the worker's budget. */
+/* Bytes of bodies and answers count against the worker's budget; exchange_free and the sending of an answer give them back. */
+void connections_charge(struct connections *connections, size_t bytes);
 bool connections_over_budget(const struct connections *connections);
 
 #endif

@@ -232,9 +232,11 @@ enum error exchange_keep_body(struct exchange *exchange)
 {
 	if (exchange->body == NULL || exchange->body == exchange->body_buffer.bytes)
 		return ERR_OK;
+	size_t before = exchange->body_buffer.room;
 	enum error error = buffer_reserve(&exchange->body_buffer, exchange->body_length);
 	if (error != ERR_OK)
 		return error;
+	connections_charge(exchange->worker->connections, exchange->body_buffer.room - before);
 	memcpy(exchange->body_buffer.bytes, exchange->body, exchange->body_length);
 	exchange->body_buffer.length = exchange->body_length;
 	exchange->body = exchange->body_buffer.bytes;

@@ -1,0 +1,341 @@
+#!/usr/bin/env python3
+"""kill -9 under load, with an oracle that remembers every ack with its bytes.
+
+    kills.py [--kills N] [--seed S] [--failpoints]
+
+Writers append batches of 1, 7, 100 and 1,000 records to topics of all classes (some with idempotency keys), others create, change and delete topics; the log's files are small, so that it
+rolls meanwhile. Each round kills one kind of process (or several, or all, or dies at a named failpoint), then everything is read back and judged. The independent reader of the log
+format looks at the image of the rounds in which the whole daemon died.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import random
+import signal
+import sys
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, ".."))
+from harness.server import Server, send, until  # noqa: E402
+from kills.oracle import Topic, Verdict, digest, judge, read_all  # noqa: E402
+
+try:
+    import logreader
+    LOGREADER = True
+except ImportError:
+    LOGREADER = False
+
+CLASSES = ("ephemeral", "memory", "disk", "fsync")
+FAILPOINTS = ("after-take", "after-assign", "before-write", "after-write", "after-release", "after-publish", "after-completion", "before-sync",
+              "after-sync", "roll-before-header", "roll-after-header", "recover-before-header", "recover-after-header")
+STOP_FAILPOINTS = ("checkpoint-before-end", "stop-before-mark")
+
+
+class Load:
+    """The clients of one round: they end with the round; what they know stays in the oracle's topics."""
+
+    def __init__(self, kills):
+        self.kills = kills
+        self.stopping = threading.Event()
+        self.threads = []
+        self.problems = []
+        self.answers = 0
+
+    def start(self):
+        jobs = [(self.write, (name,)) for name in self.kills.topics for _ in range(1)] + [(self.configure, ())]
+        for target, arguments in jobs:
+            thread = threading.Thread(target=target, args=arguments, daemon=True)
+            thread.start()
+            self.threads.append(thread)
+
+    def stop(self):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(30)
+
+    def write(self, name):
+        kills, topic = self.kills, self.kills.topics[name]
+        rng = random.Random("%s %s %d" % (kills.seed, name, kills.round))
+        link, number = kills.server.link(timeout=15), 0
+        while not self.stopping.is_set():
+            number += 1
+            count = rng.choice((1, 1, 7, 7, 100, 1000))
+            datas = [json.dumps([name, kills.round, number, i, rng.getrandbits(48)], separators=(",", ":")).encode()
+                     for i in range(count)]
+            body = b'{"records":[' + b",".join(b'{"data":%s}' % d for d in datas) + b"]"
+            key = "%d-%d-%s" % (kills.round, number, name) if rng.random() < 0.5 else None
+            body += b',"idempotency_key":"%s"}' % key.encode() if key else b"}"
+            digests = [digest(d) for d in datas]
+            link = self.append(link, topic, body, digests, key)
+
+    def append(self, link, topic, body, digests, key):
+        """One batch; with a key it is repeated until its answer is known, as a careful client would."""
+        for attempt in range(50):
+            try:
+                answer = send(link, "POST", "/v0/topics/" + topic.name, body=body, headers={"Content-Type": "application/json"})
+            except (OSError, http.client.HTTPException):
+                link.close()
+                if self.kills.one_shot or not key or self.stopping.is_set():
+                    topic.leave_unknown(digests)
+                    self.stopping.wait(0.01)
+                    return self.kills.server.link(timeout=15)
+                time.sleep(0.02)
+                link = self.kills.server.link(timeout=15)
+                continue
+            if answer.status in (200, 201):
+                self.answers += 1
+                try:
+                    topic.ack(answer.json, digests)
+                except AssertionError as problem:
+                    self.kills.verdict.say("reused_seqs", str(problem))
+                return link
+            if answer.status == 503 and answer.code == "commit_unknown" and key:
+                continue
+            if answer.status == 503 and answer.code == "commit_unknown":
+                topic.leave_unknown(digests)
+            elif answer.status != 503 and answer.status != 429:
+                self.problems.append("append to %s: %r" % (topic.name, answer))
+            self.stopping.wait(0.05)
+            return link
+        topic.leave_unknown(digests)
+        return link
+
+    def configure(self):
+        """Creates, changes and deletes topics; remembers what was acked."""
+        kills, rng = self.kills, random.Random("%s configure %d" % (self.kills.seed, self.kills.round))
+        link = kills.server.link(timeout=15)
+        while not self.stopping.is_set():
+            name = "made-%d" % rng.randrange(12)
+            kind = rng.choice(("PUT", "PATCH", "DELETE"))
+            document = {"ttl_ms": rng.randrange(1, 10 ** 9), "durability": rng.choice(CLASSES)}
+            try:
+                answer = send(link, kind, "/v0/topics/" + name, None if kind == "DELETE" else document)
+            except (OSError, http.client.HTTPException):
+                kills.made[name] = None
+                link.close()
+                self.stopping.wait(0.02)
+                link = kills.server.link(timeout=15)
+                continue
+            if answer.status in (200, 201):
+                kills.made[name] = ("gone", None) if kind == "DELETE" else ("there", answer.json["config"])
+            elif answer.status == 404 and kind == "PATCH":
+                kills.made[name] = ("gone", None)
+            else:
+                kills.made[name] = None
+                if answer.status != 503:
+                    self.problems.append("%s %s: %r" % (kind, name, answer))
+            self.stopping.wait(0.003)
+
+
+class Kills:
+    def __init__(self, args):
+        self.args, self.seed = args, args.seed
+        self.rng = random.Random(args.seed)
+        self.verdict = Verdict()
+        self.by_kind = {}
+        self.failures = []
+        self.round = 0
+        self.one_shot = False
+        self.server = None
+        self.compared = 0
+
+    def begin(self):
+        self.server = Server(settings={"TOPICS_SEGMENT_MAX_BYTES": 512 * 1024, "TOPICS_WORKERS": 2, "TOPICS_EPHEMERAL_MAX_BYTES": 1 << 30}).start()
+        self.topics, self.made = {}, {}
+        for cls in CLASSES:
+            for i in range(2):
+                name = "%s-%d" % (cls, i)
+                answer = self.server.call("PUT", "/v0/topics/" + name, {"durability": cls})
+                self.topics[name] = Topic(name, cls, answer.json["epoch"])
+
+    # ---- ways to die ----
+    def kill(self, pid, how=signal.SIGKILL):
+        try:
+            os.kill(pid, how)
+        except ProcessLookupError:
+            pass
+
+    def kill_worker(self):
+        self.kill(self.rng.choice(self.server.workers()))
+
+    def kill_logd(self):
+        self.kill(self.server.logd())
+
+    def abort_logd(self):
+        self.kill(self.server.logd(), signal.SIGABRT)
+
+    def kill_logd_twice(self):
+        first = self.server.logd()
+        self.kill(first)
+        until(lambda: [p for p in self.server.pids("topics-logd") if p != first], what="the next logd")
+        self.kill(self.server.logd())
+
+    def kill_logd_and_worker(self):
+        self.kill(self.server.logd())
+        self.kill(self.rng.choice(self.server.workers()))
+
+    def kill_supervisor(self):
+        family = self.server.pids("")
+        self.kill(self.server.process.pid)
+        self.server.process.wait(20)
+        until(lambda: not any(os.path.exists("/proc/%d" % p) for p in family), what="the children's leaving after their supervisor's death")
+
+    def kill_all(self):
+        self.server.kill_all()
+
+    def stop(self):
+        if self.server.stop() != 0:
+            self.failures.append("round %d: an orderly stop ended with %s" % (self.round, self.server.process.returncode))
+
+    ENDS = ("kill_supervisor", "kill_all", "stop")
+
+    def one_round(self, kind):
+        ends = kind in self.ENDS
+        self.round += 1
+        load = Load(self)
+        load.start()
+        until(lambda: load.answers >= 20, 30, "twenty answers of the load")
+        load.stopping.wait(self.rng.random() * 0.1)
+        getattr(self, kind)()
+        if ends:
+            load.stop()
+            self.look_at_image(kind)
+            self.server.start()
+        else:
+            before = load.answers
+            until(lambda: load.answers >= before + 20, 30, "answers after the death: " + self.server.tail(400))
+            load.stop()
+        self.judge(load, kind, ends)
+
+    def failpoint_round(self, name):
+        """Restarts with the failpoint armed; logd dies there under load (or while it starts, or stops)."""
+        self.round += 1
+        kind = "failpoint " + name
+        if name in STOP_FAILPOINTS:
+            self.server.stop()
+            self.server.start(TOPICS_FAILPOINT=name + ":kill:1")
+            load = Load(self)
+            load.start()
+            until(lambda: load.answers >= 20, 30, "twenty answers of the load")
+            self.server.stop()
+            load.stop()
+            self.server.start()
+        else:
+            self.server.kill_all()
+            # logd takes the same failpoint at each of its starts: the count is what makes it get anywhere.
+            count = 1 if name.startswith("recover") else self.rng.randrange(20, 60) if not name.startswith("roll") else 2
+            if name.startswith("recover"):
+                self.server.spawn(TOPICS_FAILPOINT="%s:kill:%d" % (name, count))
+                until(lambda: "Killed" in self.server.tail(), 20, "a death in recovery")
+                self.server.kill_all()
+                load = Load(self)
+                self.server.start()
+            else:
+                self.server.start(TOPICS_FAILPOINT="%s:kill:%d" % (name, count))
+                load = Load(self)
+                load.start()
+                until(lambda: "Killed" in self.server.tail(4000) or load.answers > 3000, 30, "a death at " + name)
+                load.stopping.wait(0.2)
+                load.stop()
+                self.server.kill_all()
+                self.server.start()
+        self.judge(load, kind, True)
+
+    # ---- judgement ----
+    def call(self, *args, **kw):
+        return self.server.call(*args, **kw)
+
+    def judge(self, load, kind, ended):
+        self.by_kind[kind] = self.by_kind.get(kind, 0) + 1
+        for topic in self.topics.values():
+            seen, order, graves, head = read_all(self.call, topic.name)
+            judge(topic, seen, order, graves, head, ended, self.verdict)
+        for name, known in self.made.items():
+            if known is None:
+                continue
+            answer = self.call("GET", "/v0/topics/" + name)
+            if known[0] == "gone" and answer.status != 404 or known[0] == "there" and (answer.status != 200 or answer.json["config"] != known[1]):
+                self.failures.append("round %d: an acked change of %s is undone: %r" % (self.round, name, answer))
+        answer = self.call("POST", "/v0/topics/fresh", {"records": [{"data": self.round}]})
+        if answer.status not in (200, 201) or self.call("GET", "/v0/topics/fresh/records/%d" % answer.json["last_seq"]).json["data"] != self.round:
+            self.failures.append("round %d: a fresh write and read: %r" % (self.round, answer))
+        self.failures += ["round %d: %s" % (self.round, p) for p in load.problems[:5]]
+        if self.verdict.bad() or self.failures:
+            raise AssertionError("after %s" % kind)
+        self.trim()
+
+    def trim(self):
+        """Keeps the log small: topics that have grown are deleted and made again."""
+        for name, topic in list(self.topics.items()):
+            if len(topic.acked) < 20000:
+                continue
+            self.call("DELETE", "/v0/topics/" + name)
+            answer = self.call("PUT", "/v0/topics/" + name, {"durability": topic.durability})
+            self.topics[name] = Topic(name, topic.durability, answer.json["epoch"])
+        used = sum(os.path.getsize(os.path.join(self.server.data, f)) for f in os.listdir(self.server.data))
+        if used > 400 << 20:
+            self.server.close()
+            self.begin()
+
+    def look_at_image(self, kind):
+        """The independent reader of the format must see in the dead image what the server will serve."""
+        if not LOGREADER or self.rng.random() > 0.34:
+            return
+
+        image = logreader.read(self.server.data)
+        self.compared += 1
+        for topic in self.topics.values():
+            if topic.durability == "ephemeral":
+                continue
+            found = image.topics.get(topic.name)
+            records = {} if found is None else found.records
+            for seq, value in topic.acked.items():
+                if seq not in records or digest(records[seq]) != value:
+                    self.failures.append("round %d: the reader of the format does not find seq %d of %s after %s" % (self.round, seq, topic.name, kind))
+                    return
+
+    def run(self):
+        kinds = ["kill_worker", "kill_logd", "kill_logd", "abort_logd", "kill_logd_twice", "kill_logd_and_worker", "kill_supervisor", "kill_all", "kill_all",
+                 "stop"]
+        self.begin()
+        try:
+            if self.args.failpoints:
+                rounds = [("failpoint_round", n) for n in FAILPOINTS + STOP_FAILPOINTS] * max(1, self.args.kills // 15)
+            else:
+                rounds = [("one_round", kinds[i % len(kinds)]) for i in range(self.args.kills)]
+            self.rng.shuffle(rounds)
+            for method, argument in rounds:
+                getattr(self, method)(argument)
+        except Exception as problem:
+            self.failures.append("round %d, seed %s: %s" % (self.round, self.seed, problem))
+        return self.report()
+
+    def report(self):
+        for text in self.verdict.problems + self.failures[:20]:
+            print("FAILED seed %s: %s" % (self.seed, text))
+        if self.failures or self.verdict.bad():
+            print(self.server.tail(3000))
+        self.server.close()
+        print("figures: kills " + ", ".join("%s %d" % (k.replace("kill_", ""), n) for k, n in sorted(self.by_kind.items())) +
+              "; images held against the independent reader %d" % self.compared)
+        print(self.verdict.figures())
+        total = sum(self.by_kind.values())
+        failed = len(self.failures) + self.verdict.bad()
+        print("%d passed, %d failed, 0 skipped" % (total if not failed else max(total - 1, 0), 1 if failed else 0))
+        return 1 if failed else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", default=str(int(time.time())))
+    parser.add_argument("--failpoints", action="store_true", help="die at every named failpoint (needs a build with --enable-failpoints)")
+    return Kills(parser.parse_args()).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -135,10 +135,28 @@ static unsigned prepared_wanted(const struct log *log)
 	return PREPARED_LATE;
 }
 
+static bool large_missing(const struct log *log)
+{
+	return log->large_wanted && prepared_of_size(log, log->large_wanted) == 0;
+}
+
+/* Starts that failed leave more prepared files behind than are ever wanted; they may not stand in the way of one that a large frame waits for. */
+static void make_place_for_large(struct log *log)
+{
+	while (large_missing(log) && log->prepared_count >= PREPARED_LARGE_MAX) {
+		const struct prepared_file *last = &log->prepared[--log->prepared_count];
+		struct file_name name = {.kind = 'w', .id = last->id};
+
+		if (last->handle != NO_FILE)
+			log->ops->close(log->ops->world, last->handle);
+		log->ops->unlink(log->ops->world, &name);
+	}
+}
+
 /* Bytes of the file to prepare now, 0 if none is wanted. */
 static uint64_t wanted_size(const struct log *log)
 {
-	if (log->large_wanted && prepared_of_size(log, log->large_wanted) == 0 && log->prepared_count < PREPARED_LARGE_MAX)
+	if (large_missing(log) && log->prepared_count < PREPARED_LARGE_MAX)
 		return align8(log->large_wanted);
 	/* A frame larger than a file takes one out of the row whatever is left in the current one. */
 	return log->prepared_count < (log->large_wanted ? PREPARED_LATE : prepared_wanted(log)) ? log->options.file_bytes : 0;
@@ -146,13 +164,13 @@ static uint64_t wanted_size(const struct log *log)
 
 void log_prepare_next(struct log *log)
 {
-	uint64_t size = wanted_size(log), id;
+	uint64_t size, id;
 	int error;
 
 	if (log->options.kind != 'w' || log->preparing || log->prepare_error || log->recovering || log->state == LOG_READ_ONLY)
 		return;
-	if (log->leave == LEAVE_FILE)
-		size = log->leave_bytes;
+	make_place_for_large(log);
+	size = log->leave == LEAVE_FILE ? log->leave_bytes : wanted_size(log);
 	if (size == 0 || log->prepared_count == PREPARED_MAX)
 		return;
 	id = log_random_id(log->ops);

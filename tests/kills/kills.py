@@ -44,6 +44,7 @@ class Load:
         self.threads = []
         self.problems = []
         self.answers = 0
+        self.broken = 0          # connections that ended without an answer, and answers that nobody could know
 
     def start(self):
         jobs = [(self.write, (name,)) for name in self.kills.topics for _ in range(1)] + [(self.configure, ())]
@@ -78,6 +79,7 @@ class Load:
             try:
                 answer = send(link, "POST", "/v0/topics/" + topic.name, body=body, headers={"Content-Type": "application/json"})
             except (OSError, http.client.HTTPException):
+                self.broken += 1
                 link.close()
                 if self.kills.one_shot or not key or self.stopping.is_set():
                     topic.leave_unknown(digests)
@@ -93,6 +95,8 @@ class Load:
                 except AssertionError as problem:
                     self.kills.verdict.say("reused_seqs", str(problem))
                 return link
+            if answer.status == 503:
+                self.broken += 1
             if answer.status == 503 and answer.code == "commit_unknown" and key:
                 continue
             if answer.status == 503 and answer.code == "commit_unknown":
@@ -192,6 +196,7 @@ class Kills:
             self.failures.append("round %d: an orderly stop ended with %s" % (self.round, self.server.process.returncode))
 
     ENDS = ("kill_supervisor", "kill_all", "stop")
+    ONLY_LOGD = ("kill_logd", "abort_logd", "kill_logd_twice")  # clients see a pause and then their true answers (I-8)
 
     def one_round(self, kind):
         ends = kind in self.ENDS
@@ -209,12 +214,15 @@ class Kills:
             before = load.answers
             until(lambda: load.answers >= before + 20, 30, "answers after the death: " + self.server.tail(400))
             load.stop()
+            if kind in self.ONLY_LOGD and load.broken:
+                self.failures.append("round %d: logd alone died (%s), and %d requests got no true answer" % (self.round, kind, load.broken))
         self.judge(load, kind, ends)
 
     def failpoint_round(self, name):
         """Restarts with the failpoint armed; logd dies there under load (or while it starts, or stops)."""
         self.round += 1
         kind = "failpoint " + name
+        deaths = self.deaths()
         if name in STOP_FAILPOINTS:
             self.server.stop()
             self.server.start(TOPICS_FAILPOINT=name + ":kill:1")
@@ -223,27 +231,36 @@ class Kills:
             until(lambda: load.answers >= 20, 30, "twenty answers of the load")
             self.server.stop()
             load.stop()
+            if self.deaths() == deaths:
+                raise AssertionError("nothing died at " + name)
             self.server.start()
         else:
+            load = Load(self)
+            load.start()
+            until(lambda: load.answers >= 20, 30, "twenty answers of the load")
             self.server.kill_all()
+            load.stop()
             # logd takes the same failpoint at each of its starts: the count is what makes it get anywhere.
             count = 1 if name.startswith("recover") else self.rng.randrange(20, 60) if not name.startswith("roll") else 2
             if name.startswith("recover"):
                 self.server.spawn(TOPICS_FAILPOINT="%s:kill:%d" % (name, count))
-                until(lambda: "Killed" in self.server.tail(), 20, "a death in recovery")
+                until(lambda: self.deaths() > deaths, 20, "a death in recovery")
                 self.server.kill_all()
-                load = Load(self)
                 self.server.start()
             else:
                 self.server.start(TOPICS_FAILPOINT="%s:kill:%d" % (name, count))
                 load = Load(self)
                 load.start()
-                until(lambda: "Killed" in self.server.tail(4000) or load.answers > 3000, 30, "a death at " + name)
+                until(lambda: self.deaths() > deaths, 30, "a death at " + name)
                 load.stopping.wait(0.2)
                 load.stop()
                 self.server.kill_all()
                 self.server.start()
         self.judge(load, kind, True)
+
+    def deaths(self):
+        with open(self.server.log_path, errors="replace") as log:
+            return log.read().count("was ended by signal 9")
 
     # ---- judgement ----
     def call(self, *args, **kw):

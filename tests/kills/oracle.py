@@ -117,7 +117,10 @@ def judge(topic, seen, order, graves, head, daemon_ended, verdict):
             verdict.say("acked_losses", "%s: seq %d is %s" % (where, seq, "missing" if seq not in seen else "other bytes"))
     at = 0
     for seq in order:
-        if seq != at + 1 and not any(first <= at + 1 and seq - 1 <= last for first, last, _ in buried):
+        for first, last, _ in sorted(buried):  # several tombstones may follow each other
+            if first <= at + 1 <= last:
+                at = last
+        if seq > at + 1:
             verdict.say("silent_gaps", "%s: from %d to %d nothing is said" % (where, at + 1, seq - 1))
         at = seq
     judge_strangers(topic, seen, verdict, where)

@@ -189,14 +189,19 @@ void log_file_follow(struct log *log, struct log_file *file, const struct log_po
 
 enum error log_file_write_header(struct log *log, struct log_file *file)
 {
+	bool made_whole = (file->header.flags & FILE_MADE_WHOLE) != 0;
 	uint8_t bytes[FILE_HEADER_SIZE];
+	enum error error;
 
 	file->header.number = log->next_number++;
 	file->header.frontier = log_recorded_frontier(log);
 	file->header.ts = log->ops->wall_ms(log->ops->world);
 	file_header_encode(&file->header, bytes);
 	file->dirty = true;
-	return log_file_write(log->ops, file->handle, bytes, sizeof bytes, 0);
+	log->ops->failpoint(log->ops->world, made_whole ? "recover-before-header" : "roll-before-header");
+	error = log_file_write(log->ops, file->handle, bytes, sizeof bytes, 0);
+	log->ops->failpoint(log->ops->world, made_whole ? "recover-after-header" : "roll-after-header");
+	return error;
 }
 
 /* A file that is made whole is synced before its header is written, but what its frames ask has not been done yet: answers come after the

@@ -328,7 +328,7 @@ class Kills:
             for method, argument in rounds:
                 getattr(self, method)(argument)
         except Exception as problem:
-            self.failures.append("round %d, seed %s: %s" % (self.round, self.seed, problem))
+            self.failures.append("round %d, seed %s, %s: %s" % (self.round, self.seed, argument, problem))
         return self.report()
 
     def report(self):

@@ -12,14 +12,6 @@ void api_health(struct exchange *exchange)
 	exchange_plain(exchange, 200, "application/json");
 }
 
-static void refuse(struct exchange *exchange, enum error error, const char *message)
-{
-	char detail[64];
-	snprintf(detail, sizeof detail, "{\"replay_progress\":%.6f}",
-	         atomic_load_explicit(&exchange->worker->status->progress, memory_order_relaxed) / 1000000.0);
-	exchange_error(exchange, error, error == ERR_NOT_READY ? detail : NULL, "%s", message);
-}
-
 void api_ready(struct exchange *exchange)
 {
 	const struct worker *worker = exchange->worker;
@@ -29,13 +21,13 @@ void api_ready(struct exchange *exchange)
 	if (exchange_query_bool(exchange, "write", &write) != ERR_OK)
 		return;
 	if (worker->draining || state == LOGD_STOPPING)
-		refuse(exchange, ERR_SHUTTING_DOWN, "the server is stopping");
+		exchange_error(exchange, ERR_SHUTTING_DOWN, NULL, "the server is stopping");
 	else if (worker_catalogue(exchange->worker, &catalogue) != ERR_OK)
-		refuse(exchange, ERR_NOT_READY, "the log is being recovered");
+		exchange_not_ready(exchange);
 	else if (write && state == LOGD_READ_ONLY)
-		refuse(exchange, ERR_READ_ONLY, "the disk failed for good; reads go on, writes do not");
+		exchange_error(exchange, ERR_READ_ONLY, NULL, "the disk failed for good; reads go on, writes do not");
 	else if (write && state == LOGD_FULL)
-		refuse(exchange, ERR_STORAGE_FULL, "the disk is full; reads go on, writes do not");
+		exchange_error(exchange, ERR_STORAGE_FULL, NULL, "the disk is full; reads go on, writes do not");
 	else {
 		answer_text(exchange, "{\"status\":\"ready\",\"wal_replay_complete\":true,\"topics\":%" PRIu64 "}", catalogue_topic_count(catalogue));
 		exchange_plain(exchange, 200, "application/json");

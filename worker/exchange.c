@@ -251,20 +251,21 @@ void exchange_retry_on_catalogue(struct exchange *exchange, void (*handler)(stru
 		waiting_for_catalogue(exchange->worker->waiting, exchange, handler);
 }
 
-const struct catalogue *exchange_catalogue(struct exchange *exchange, void (*handler)(struct exchange *exchange))
+void exchange_not_ready(struct exchange *exchange)
 {
-	const struct catalogue *catalogue = NULL;
-	enum error error = worker_catalogue(exchange->worker, &catalogue);
-	if (error == ERR_OK)
-		return catalogue;
-	if (error == ERR_AGAIN) {
-		exchange_retry_on_catalogue(exchange, handler);
-		return NULL;
-	}
 	char detail[64];
 	snprintf(detail, sizeof detail, "{\"replay_progress\":%.6f}",
 	         atomic_load_explicit(&exchange->worker->status->progress, memory_order_relaxed) / 1000000.0);
 	exchange_error(exchange, ERR_NOT_READY, detail, "the log is being recovered; try again in a moment");
+}
+
+const struct catalogue *exchange_catalogue(struct exchange *exchange, void (*handler)(struct exchange *exchange))
+{
+	const struct catalogue *catalogue = NULL;
+	/* Also on a server that has just started: its first answer comes a moment later rather than as a refusal; a long recovery is told (waiting.c). */
+	if (worker_catalogue(exchange->worker, &catalogue) == ERR_OK)
+		return catalogue;
+	exchange_retry_on_catalogue(exchange, handler);
 	return NULL;
 }
 

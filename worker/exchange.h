@@ -75,7 +75,10 @@ enum error exchange_keep_body(struct exchange *exchange);
 /* Parks until a new catalogue has come, then calls the handler again; 503 when none comes in time. */
 void exchange_retry_on_catalogue(struct exchange *exchange, void (*handler)(struct exchange *exchange));
 
-/* The catalogue to answer from; NULL: the exchange has been parked for `handler` or refused (not_ready). */
+/* 503 not_ready with how far recovery is. */
+void exchange_not_ready(struct exchange *exchange);
+
+/* The catalogue to answer from; NULL: the exchange has been parked for `handler` (and is refused when none comes in time). */
 struct catalogue;
 const struct catalogue *exchange_catalogue(struct exchange *exchange, void (*handler)(struct exchange *exchange));
 

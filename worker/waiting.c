@@ -4,6 +4,9 @@
 
 #include "worker/worker.h"
 
+/* While the daemon starts: a recovery that takes longer is told to clients (503 not_ready). */
+enum { WAIT_AT_START_US = 1000000 };
+
 struct waiter {
 	struct waiter *next;
 	struct waiting *owner;
@@ -97,14 +100,26 @@ void waiting_file_came(struct waiting *waiting, uint64_t file_id)
 	came(waiting, file_id);
 }
 
+static void refuse(struct waiter *waiter)
+{
+	if (waiter->file_id == 0)
+		exchange_not_ready(waiter->exchange);
+	else
+		exchange_error(waiter->exchange, ERR_STORAGE_FAILED, NULL, "a file of the log could not be opened; try again");
+}
+
 void waiting_sweep(struct waiting *waiting, uint64_t now_us, uint64_t deadline_us)
 {
-	/* The first has waited longest. */
-	while (waiting->first != NULL && now_us - waiting->first->since_us > deadline_us) {
-		struct waiter *waiter = waiting->first;
-		waiting->first = waiter->next;
-		exchange_error(waiter->exchange, waiter->file_id == 0 ? ERR_NOT_READY : ERR_STORAGE_FAILED, waiter->file_id == 0 ? "{\"replay_progress\":0}" : NULL,
-		               waiter->file_id == 0 ? "the log is being recovered; try again in a moment" : "a file of the log could not be opened; try again");
+	struct waiter **at = &waiting->first;
+	while (*at != NULL) {
+		struct waiter *waiter = *at;
+		bool first_start = waiter->file_id == 0 && waiter->exchange->worker->catalogue == NULL;
+		if (now_us - waiter->since_us <= (first_start ? WAIT_AT_START_US : deadline_us)) {
+			at = &waiter->next;
+			continue;
+		}
+		*at = waiter->next;
+		refuse(waiter);
 		free(waiter);
 	}
 }

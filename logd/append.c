@@ -72,7 +72,8 @@ static bool is_repeat(struct engine *engine, const struct taken *taken, struct t
 		return false;
 	keys_hash(hash, topic->id, taken->view.key, head->key_length);
 	const struct key_entry *first = keys_find(engine->keys, topic->id, hash);
-	if (first == NULL || (uint64_t)(stamp(engine) - first->ts) > topic->config.idempotency_window_ms)
+	/* What was given up is not there to be repeated: its writer may never have heard of it and must not be told that it stands. */
+	if (first == NULL || topic_seq_lost(topic, first->first_seq) || (uint64_t)(stamp(engine) - first->ts) > topic->config.idempotency_window_ms)
 		return false;
 	struct completion completion = about(topic, ERR_OK);
 	completion.flags = COMPLETION_DEDUPED;

@@ -64,15 +64,6 @@ static int by_topic_and_seq(const void *a, const void *b)
 	return x->extent.first_seq < y->extent.first_seq ? -1 : x->extent.first_seq > y->extent.first_seq;
 }
 
-/* A start before this one gave the seq up: what the log says of it has no effect any more, though its frame may stand in the disk log. */
-static bool given_up(const struct topic *topic, uint64_t seq)
-{
-	for (uint32_t i = 0; i < topic->loss_count; i++)
-		if (topic->losses[i].from <= seq && seq <= topic->losses[i].to)
-			return true;
-	return false;
-}
-
 /* Topics that were ephemeral at some time: what lies in two logs is put in order here. At the daemon's start the ephemeral log is gone. */
 static enum error merge_found(struct recovery *r)
 {
@@ -87,7 +78,7 @@ static enum error merge_found(struct recovery *r)
 		/* What was acked at another class before the topic became ephemeral stays; what was ephemeral goes, also from the disk log. */
 		if (topic == NULL || extent->first_seq <= topic->seen || (restart && r->found[i].ephemeral))
 			continue;
-		if (given_up(topic, extent->first_seq)) {
+		if (topic_seq_lost(topic, extent->first_seq)) {
 			topic->seen = last;
 			continue;
 		}
@@ -113,8 +104,7 @@ static enum error conclude(void *context, struct topic *topic)
 {
 	struct recovery *r = context;
 	bool possible_end = !topic->closed && topic->ceiling > topic->head;
-	bool ephemeral = topic->config.durability == DURABILITY_EPHEMERAL;
-	if (ephemeral && r->engine->options.daemon_start) {
+	if (topic->tail_ephemeral && r->engine->options.daemon_start) {
 		uint64_t on = r->disk.clean || topic->ceiling < topic->head || topic->closed ? topic->head : topic->ceiling;
 		uint64_t from = topic->seen + 1;
 		topic->seen = on;
@@ -132,7 +122,7 @@ static enum error conclude(void *context, struct topic *topic)
 	}
 	if (possible_end && r->damages > topic->damage)
 		return lose(r, topic, topic->head + 1, topic->ceiling, REASON_CORRUPT, ENTRY_POSSIBLE);
-	if (possible_end && !r->disk.same_boot && !r->disk.clean && topic->config.durability != DURABILITY_FSYNC)
+	if (possible_end && !r->disk.same_boot && !r->disk.clean && topic->tail_unsynced)
 		return lose(r, topic, topic->head + 1, topic->ceiling, REASON_CRASH, ENTRY_POSSIBLE);
 	return ERR_OK;
 }

@@ -74,7 +74,8 @@ static enum error introduce(struct engine *engine, uint64_t id, const uint8_t *n
 	}
 	topic->state = TOPIC_PUBLISHED;
 	topic->shown = true;
-	topic->was_ephemeral = config.durability == DURABILITY_EPHEMERAL;
+	topic->was_ephemeral = topic->tail_ephemeral = config.durability == DURABILITY_EPHEMERAL;
+	topic->tail_unsynced = config.durability != DURABILITY_FSYNC;
 	topic_table_add(engine->topics, topic);
 	*out = topic;
 	return ERR_OK;
@@ -134,6 +135,8 @@ static enum error replay_batch(struct recovery *r, const struct log_frame *frame
 		return frame->before_checkpoint || r->ephemeral || r->holes ? ERR_OK : note_orphan(r, entry->topic);
 	topic->damage = r->damages;
 	topic->closed = frame->before_checkpoint ? topic->closed : false;
+	if (!frame->before_checkpoint && !r->ephemeral)
+		topic->tail_ephemeral = entry->batch.durability == DURABILITY_EPHEMERAL;
 	if (entry->batch.key_length > 0) {
 		struct key_entry key = { .topic = topic->id, .first_seq = first, .count = entry->batch.count, .ts = frame->head->ts, .lsn = frame->head->lsn };
 		keys_hash(key.hash, topic->id, entry->batch.key, entry->batch.key_length);
@@ -176,13 +179,16 @@ static enum error replay_create(struct recovery *r, const struct entry *entry)
 	return ERR_OK;
 }
 
-static enum error replay_configure(struct recovery *r, struct topic *topic, const struct entry *entry)
+/* The numbers that a class has given outlive a change of class: what was shown under a weaker one is made up for as under that one. */
+static enum error replay_configure(struct recovery *r, struct topic *topic, const struct log_frame *frame, const struct entry *entry)
 {
 	enum error error = topic_config_decode(&topic->config, entry->create.config, entry->create.config_length);
 	if (error != ERR_OK)
 		return error;
 	if (topic->config.durability == DURABILITY_EPHEMERAL)
-		topic->was_ephemeral = true;
+		topic->was_ephemeral = topic->tail_ephemeral = true;
+	/* Everything before a proven frame is synced. */
+	topic->tail_unsynced = topic->config.durability != DURABILITY_FSYNC || (topic->tail_unsynced && !frame->proven);
 	catalogue_topic_config(r->engine->options.catalogue, topic->slot, &topic->config);
 	return ERR_OK;
 }
@@ -229,7 +235,7 @@ static enum error replay_entry(struct recovery *r, const struct log_frame *frame
 	}
 	switch (entry->type) {
 	case ENTRY_TOPIC_CONFIGURE:
-		return replay_configure(r, topic, entry);
+		return replay_configure(r, topic, frame, entry);
 	case ENTRY_TOPIC_DELETE:
 		replay_delete(r, topic);
 		return ERR_OK;

@@ -90,6 +90,14 @@ enum error topic_add_loss(struct topic *topic, const struct loss *loss)
 	return ERR_OK;
 }
 
+bool topic_seq_lost(const struct topic *topic, uint64_t seq)
+{
+	for (uint32_t i = 0; i < topic->loss_count; i++)
+		if (topic->losses[i].from <= seq && seq <= topic->losses[i].to)
+			return true;
+	return false;
+}
+
 static void link_name(struct topic_table *table, struct topic *topic)
 {
 	struct topic **bucket = &table->by_name[hash_name(topic->name, topic->name_length) & (table->buckets - 1)];

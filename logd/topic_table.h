@@ -56,6 +56,8 @@ struct topic {
 	uint64_t seen;                   /* last seq accounted for: in a frame, or in a gap that was noted */
 	uint64_t damage;                 /* damages that had been met when something of it was met last */
 	bool was_ephemeral;
+	bool tail_ephemeral;             /* seqs past the last batch that the disk log holds may have been given to ephemeral records */
+	bool tail_unsynced;              /* ... to records that were seen before a sync: it was not an fsync topic all the time since the last proven frame */
 	bool closed;                     /* its last ceiling closed it */
 
 	struct loss *losses;             /* owned; as in the catalogue, rising */
@@ -76,6 +78,8 @@ void topic_free(struct topic **topic);
 
 /* Notes a loss, in order of its seqs. */
 enum error topic_add_loss(struct topic *topic, const struct loss *loss);
+/* The seq was given up: what the log says of it has no effect any more, though its frame may stand there. */
+bool topic_seq_lost(const struct topic *topic, uint64_t seq);
 
 /* Links it by id and name, by id alone, or takes it out. ERR_NOMEM only from the first. */
 enum error topic_table_add(struct topic_table *table, struct topic *topic);

@@ -146,8 +146,10 @@ static void check_ack(struct sim_oracle *oracle, struct sim_request *request, co
 		return;
 	if (numbers.head < answer->first_seq + answer->count - 1)
 		sim_wrong(oracle, FIGURE_OTHER, "request %u is acked and not visible", id);
-	if (catalogue_config(now, slot, numbers.id, &config) == ERR_OK)
+	/* A repeat promises what its first promised. */
+	if (!(answer->flags & COMPLETION_DEDUPED) && catalogue_config(now, slot, numbers.id, &config) == ERR_OK)
 		request->durability = config.durability;
+	topic_learn(oracle, numbers.id, request->name)->classes |= 1u << request->durability;
 }
 
 /* The log has one entry for a put and for a patch of a topic that is there: an answer from it calls both a put. */
@@ -177,6 +179,8 @@ void sim_oracle_answer(struct sim_oracle *oracle, unsigned ring, const struct co
 		struct sim_topic *topic = topic_learn(oracle, completion->topic, request->name);
 		topic->seen_head = larger(topic->seen_head, completion->head);
 		topic->seen_durable = larger(topic->seen_durable, completion->durable);
+		if (request->head.type == REQUEST_TOPIC_PUT)
+			topic->classes |= 1u << request->config.durability;
 	}
 	check_ack(oracle, request, now);
 }
@@ -301,8 +305,9 @@ static void judge_ack(struct sim_oracle *oracle, const struct sim_found *found, 
 	struct sim_request *request = &oracle->requests[r];
 	const struct sim_topic *known = topic_known(oracle, found->id);
 	uint64_t first = request->answer.first_seq, last = first + request->answer.count - 1;
-	bool ephemeral = request->durability == DURABILITY_EPHEMERAL;
-	bool must = crash < CRASH_ALL || (crash == CRASH_ALL && !ephemeral) || request->durability == DURABILITY_FSYNC ||
+	enum durability durability = oracle->requests[root_of(oracle, r)].durability;
+	bool ephemeral = durability == DURABILITY_EPHEMERAL;
+	bool must = crash < CRASH_ALL || (crash == CRASH_ALL && !ephemeral) || durability == DURABILITY_FSYNC ||
 	            (!ephemeral && known != NULL && last <= known->seen_durable);
 
 	for (unsigned i = 0; i < found->run_count; i++) {
@@ -315,7 +320,7 @@ static void judge_ack(struct sim_oracle *oracle, const struct sim_found *found, 
 	}
 	if (must && !request->lost)
 		sim_wrong(oracle, FIGURE_ACKED_LOSS, "%s: request %d (class %d, seqs %llu to %llu) is gone after %s", sim_names[found->name], r + 1,
-		          request->durability, (unsigned long long)first, (unsigned long long)last, sim_crash_names[crash]);
+		          durability, (unsigned long long)first, (unsigned long long)last, sim_crash_names[crash]);
 	if (found->numbers.head < last)
 		sim_wrong(oracle, FIGURE_REUSED_SEQ, "%s: head %llu, but seq %llu was acked", sim_names[found->name], (unsigned long long)found->numbers.head,
 		          (unsigned long long)last);

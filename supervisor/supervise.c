@@ -239,6 +239,11 @@ int supervise(const struct options *options, const struct ground *ground)
 	if (s->exit_status == 0)
 		log_line(&s->logging, LOG_LEVEL_INFO, "stopped in order");
 	int exit_status = s->exit_status;
+	for (struct ephemeral *e = s->ephemeral, *next; e != NULL; e = next) {
+		next = e->next;
+		close(e->fd);
+		free(e);
+	}
 	free(s);
 	return exit_status;
 }

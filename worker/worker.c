@@ -233,6 +233,8 @@ static void tear_down(struct worker *worker)
 	files_destroy(&worker->files);
 	waiting_destroy(&worker->waiting);
 	reader_destroy(&worker->reader);
+	ring_producer_destroy(&worker->ring);
+	completion_reader_destroy(&worker->completions);
 	catalogue_close(&worker->catalogue);
 	if (worker->base == NULL)
 		return;

@@ -300,12 +300,28 @@ static void judge_runs(struct sim_oracle *oracle, const struct sim_found *found)
 	}
 }
 
+/* The class that an ack stands for: of a repeat, that of the batch which it points at. */
+static enum durability promised(const struct sim_oracle *oracle, int r)
+{
+	const struct sim_request *request = &oracle->requests[r];
+
+	if (!(request->answer.flags & COMPLETION_DEDUPED))
+		return request->durability;
+	for (unsigned i = 0; i < oracle->count; i++) {
+		const struct sim_request *other = &oracle->requests[i];
+		if (acked(other) && !(other->answer.flags & COMPLETION_DEDUPED) && other->answer.topic == request->answer.topic &&
+		    other->answer.first_seq == request->answer.first_seq)
+			return other->durability;
+	}
+	return oracle->requests[root_of(oracle, r)].durability;
+}
+
 static void judge_ack(struct sim_oracle *oracle, const struct sim_found *found, int r, enum sim_crash crash)
 {
 	struct sim_request *request = &oracle->requests[r];
 	const struct sim_topic *known = topic_known(oracle, found->id);
 	uint64_t first = request->answer.first_seq, last = first + request->answer.count - 1;
-	enum durability durability = oracle->requests[root_of(oracle, r)].durability;
+	enum durability durability = promised(oracle, r);
 	bool ephemeral = durability == DURABILITY_EPHEMERAL;
 	bool must = crash < CRASH_ALL || (crash == CRASH_ALL && !ephemeral) || durability == DURABILITY_FSYNC ||
 	            (!ephemeral && known != NULL && last <= known->seen_durable);

@@ -216,8 +216,9 @@ static enum error show(void *context, struct topic *topic)
 	}
 	topic->numbers.head = topic->head;
 	topic->numbers.earliest = topic->numbers.count > 0 ? first_live(topic) : topic->head + 1;
-	/* Everything that recovery serves has been synced by it. */
-	topic->numbers.durable = topic->config.durability == DURABILITY_EPHEMERAL ? 0 : topic->head;
+	/* Everything that recovery serves has been synced by it, unless there was no space for that. */
+	bool synced = log_state(engine->disk) == LOG_OPEN;
+	topic->numbers.durable = topic->config.durability == DURABILITY_EPHEMERAL ? 0 : synced ? topic->head : topic->proven;
 	topic->count = topic->numbers.count;
 	topic->bytes = topic->numbers.bytes;
 	topic->ceiling_safe = topic->ceiling;

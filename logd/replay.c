@@ -98,7 +98,7 @@ static enum error replay_state(struct recovery *r, const struct entry *entry)
 	                             entry->state.config_length, &topic);
 	if (error != ERR_OK)
 		return error;
-	topic->head = entry->state.head;
+	topic->head = topic->proven = entry->state.head;
 	topic->ceiling = entry->state.ceiling;
 	topic->closed = (entry->state.flags & ENTRY_CLOSED) != 0;
 	topic->numbers.floor = entry->state.floor;
@@ -135,6 +135,8 @@ static enum error replay_batch(struct recovery *r, const struct log_frame *frame
 		return frame->before_checkpoint || r->ephemeral || r->holes ? ERR_OK : note_orphan(r, entry->topic);
 	topic->damage = r->damages;
 	topic->closed = frame->before_checkpoint ? topic->closed : false;
+	if (frame->proven && topic->proven < last)
+		topic->proven = last;
 	if (!frame->before_checkpoint && !r->ephemeral)
 		topic->tail_ephemeral = entry->batch.durability == DURABILITY_EPHEMERAL;
 	if (entry->batch.key_length > 0) {

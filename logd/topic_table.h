@@ -56,6 +56,7 @@ struct topic {
 	uint64_t seen;                   /* last seq accounted for: in a frame, or in a gap that was noted */
 	uint64_t damage;                 /* damages that had been met when something of it was met last */
 	bool was_ephemeral;
+	uint64_t proven;                 /* last seq that a frame below the recorded frontier, or the checkpoint, holds */
 	bool tail_ephemeral;             /* seqs past the last batch that the disk log holds may have been given to ephemeral records */
 	bool tail_unsynced;              /* ... to records that were seen before a sync: it was not an fsync topic all the time since the last proven frame */
 	bool closed;                     /* its last ceiling closed it */

@@ -159,6 +159,8 @@ enum error sim_machine_start(struct sim_machine *machine, bool daemon_start, boo
 	if (atomic_load(&machine->status->catalogue) != machine->catalogue_number)
 		sim_wrong(&machine->oracle, FIGURE_OTHER, "recovered, and no catalogue is current");
 	machine->ready = true;
+	/* A death right here: everything is recovered and nobody has been answered. */
+	sim_world_between(&machine->world);
 	if (gone != 0) {
 		for (int i = 0; i < 10; i++)
 			engine_round(machine->engine);

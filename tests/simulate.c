@@ -88,6 +88,9 @@ static enum sim_crash graver(enum sim_crash a, enum sim_crash b)
 
 static void end(struct simulation *sim, enum sim_crash crash)
 {
+	/* What readers could see after the end before this one is judged before it goes. */
+	if (sim->worst != CRASH_NONE && sim->machine->ready)
+		judged(sim, NULL);
 	sim->worst = graver(sim->worst, crash);
 	sim->gravest = graver(sim->gravest, crash);
 	if (sim->verbose)

@@ -275,7 +275,8 @@ struct list_view {
 	uint64_t version;
 };
 
-static enum error view_list(const struct catalogue *catalogue, const struct topic_slot *topic, uint64_t id, bool extents, struct list_view *view)
+static enum error view_list(const struct catalogue *catalogue, const struct topic_slot *topic, uint64_t id, bool extents,
+                            struct list_view *view)
 {
 	struct attempt attempt = { 0 };
 	uint64_t there, block, first;
@@ -324,8 +325,8 @@ static uint64_t first_ending_at(const struct list_view *view, bool extents, uint
 	return low;
 }
 
-enum error catalogue_extents(const struct catalogue *catalogue, int64_t slot, uint64_t id, uint64_t seq, struct extent *extents, unsigned room,
-                             unsigned *count)
+enum error catalogue_extents(const struct catalogue *catalogue, int64_t slot, uint64_t id, uint64_t seq, struct extent *extents,
+                             unsigned room, unsigned *count)
 {
 	const struct topic_slot *topic;
 	enum error error = topic_at(catalogue, slot, &topic);
@@ -413,8 +414,8 @@ static uint64_t search_order(const struct catalogue_map *map, uint64_t order_cou
 	return low;
 }
 
-enum error catalogue_list(const struct catalogue *catalogue, const char *from, size_t from_length, bool after, uint32_t *slots, unsigned room,
-                          unsigned *count)
+enum error catalogue_list(const struct catalogue *catalogue, const char *from, size_t from_length, bool after, uint32_t *slots,
+                          unsigned room, unsigned *count)
 {
 	const struct catalogue_map *map = catalogue->map;
 	struct attempt attempt = { 0 };

@@ -1,6 +1,6 @@
 /*
- * The catalogue: what every reader needs to know, in shared memory that logd alone writes (ARCHITECTURE §6). One sparse object of fixed size;
- * offsets, never pointers. common/README.md draws it; docs/shared-memory.md has every field.
+ * The catalogue: what every reader needs to know, in shared memory that logd alone writes (ARCHITECTURE §6). One sparse object of fixed
+ * size; offsets, never pointers. common/README.md draws it; docs/shared-memory.md has every field.
  *
  *   page 0            struct catalogue_head
  *   files             CATALOGUE_FILES x struct catalogue_file
@@ -31,7 +31,8 @@ enum {
 };
 #define CATALOGUE_SIZE ((size_t)16 << 30)
 
-/* Where a run of a topic's records lies: one batch entry of one frame. 40 bytes, immutable but for `file` and `offset` (see catalogue_move). */
+/* Where a run of a topic's records lies: one batch entry of one frame. 40 bytes, immutable but for `file` and `offset` (see
+ * catalogue_move). */
 struct extent {
 	uint64_t first_seq;
 	uint64_t offset;      /* of the frame in the file */
@@ -85,7 +86,7 @@ uint64_t catalogue_topic_count(const struct catalogue *catalogue);
 /* The slot of a name, CATALOGUE_NO_SLOT, or CATALOGUE_WAIT. */
 int64_t catalogue_find(const struct catalogue *catalogue, const char *name, size_t length);
 
-/* Copies the numbers. ERR_TOPIC_NOT_FOUND: the slot holds no topic. ERR_AGAIN: a writer died in the middle (wait for the next catalogue). */
+/* Copies the numbers. ERR_TOPIC_NOT_FOUND: the slot holds no topic. ERR_AGAIN: a writer died in the middle; wait for the next catalogue. */
 enum error catalogue_numbers(const struct catalogue *catalogue, int64_t slot, struct topic_numbers *numbers);
 
 /* Name (at least TOPIC_NAME_MAX + 1 bytes of room; returns the length through *length) and configuration of the topic `id` in `slot`.
@@ -94,8 +95,8 @@ enum error catalogue_config(const struct catalogue *catalogue, int64_t slot, uin
 enum error catalogue_name(const struct catalogue *catalogue, int64_t slot, uint64_t id, char *name, size_t *length);
 
 /* Copies up to `room` extents of the topic, from the first that ends at or after `seq` on; *count says how many. Only those published. */
-enum error catalogue_extents(const struct catalogue *catalogue, int64_t slot, uint64_t id, uint64_t seq, struct extent *extents, unsigned room,
-                             unsigned *count);
+enum error catalogue_extents(const struct catalogue *catalogue, int64_t slot, uint64_t id, uint64_t seq, struct extent *extents,
+                             unsigned room, unsigned *count);
 
 /* The first loss with to >= seq, if any: ERR_OK, or ERR_AGAIN when there is none. ERR_BUSY: a writer died in the middle. */
 enum error catalogue_loss(const struct catalogue *catalogue, int64_t slot, uint64_t id, uint64_t seq, struct loss *loss);
@@ -103,9 +104,10 @@ enum error catalogue_loss(const struct catalogue *catalogue, int64_t slot, uint6
 /* The file with this index. */
 enum error catalogue_file(const struct catalogue *catalogue, uint32_t file, struct catalogue_file *out);
 
-/* Slots in byte order of names, from the first name that is >= `from` (`after`: > `from`) on. Names are read again by the caller, who compares. */
-enum error catalogue_list(const struct catalogue *catalogue, const char *from, size_t from_length, bool after, uint32_t *slots, unsigned room,
-                          unsigned *count);
+/* Slots in byte order of names, from the first name that is >= `from` (`after`: > `from`) on. Names are read again by the caller, who
+ * compares. */
+enum error catalogue_list(const struct catalogue *catalogue, const char *from, size_t from_length, bool after, uint32_t *slots,
+                          unsigned room, unsigned *count);
 
 /* ---- writer: logd (implemented in common/catalogue_writer.c so that tests race both halves) ---- */
 
@@ -129,14 +131,16 @@ void catalogue_topic_numbers(struct catalogue_writer *writer, uint32_t slot, con
 enum error catalogue_extent_add(struct catalogue_writer *writer, uint32_t slot, const struct extent *extent);
 enum error catalogue_loss_add(struct catalogue_writer *writer, uint32_t slot, const struct loss *loss);
 
-/* Drops the extents that end at or below `floor`. After the catalogue_topic_numbers that shows this floor, so that no reader finds records gone and no reason. */
+/* Drops the extents that end at or below `floor`. After the catalogue_topic_numbers that shows this floor, so that no reader finds records
+ * gone and no reason. */
 void catalogue_extents_drop(struct catalogue_writer *writer, uint32_t slot, uint64_t floor);
 
 /* The extent that holds `seq` now lies elsewhere (a failed sync moved its frame). */
 enum error catalogue_move(struct catalogue_writer *writer, uint32_t slot, uint64_t seq, uint32_t file, uint64_t offset);
 
 /* Table of files: an index that stays until catalogue_file_remove. */
-enum error catalogue_file_add(struct catalogue_writer *writer, uint64_t id, uint64_t number, uint64_t first_lsn, uint32_t kind, uint32_t *file);
+enum error catalogue_file_add(struct catalogue_writer *writer, uint64_t id, uint64_t number, uint64_t first_lsn, uint32_t kind,
+                              uint32_t *file);
 void catalogue_file_remove(struct catalogue_writer *writer, uint32_t file);
 
 #endif

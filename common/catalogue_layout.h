@@ -1,6 +1,6 @@
 /*
- * Where everything lies in the catalogue's object, for its reader (catalogue.c) and its writer (catalogue_writer*.c) alone. Every word that a reader may look
- * at while it changes is atomic; which counter guards it is said here. docs/shared-memory.md has the same as a table.
+ * Where everything lies in the catalogue's object, for its reader (catalogue.c) and its writer (catalogue_writer*.c) alone. Every word that
+ * a reader may look at while it changes is atomic; which counter guards it is said here. docs/shared-memory.md has the same as a table.
  */
 #ifndef TOPICS_CATALOGUE_LAYOUT_H
 #define TOPICS_CATALOGUE_LAYOUT_H
@@ -40,8 +40,8 @@ struct file_slot {
 };
 
 /*
- * All of it is guarded by `sequence`. The elements of the lists are not: they lie in the heap, are written before the section that makes them visible,
- * and stay as they are until list_version has risen.
+ * All of it is guarded by `sequence`. The elements of the lists are not: they lie in the heap, are written before the section that makes
+ * them visible, and stay as they are until list_version has risen.
  */
 struct topic_slot {
 	catalogue_word sequence, id, head, durable, earliest, floor, count, bytes;
@@ -100,8 +100,8 @@ static inline void catalogue_set(catalogue_word *word, uint64_t value)
 	atomic_store_explicit(word, value, memory_order_relaxed);
 }
 
-/* The writer's half of a sequence counter (H.-J. Boehm, "Can seqlocks get along with programming language memory models?", 2012): a reader that sees a word of
- * the section sees after its acquire fence that the counter has moved. */
+/* The writer's half of a sequence counter (H.-J. Boehm, "Can seqlocks get along with programming language memory models?", 2012): a reader
+ * that sees a word of the section sees after its acquire fence that the counter has moved. */
 static inline void catalogue_section_begin(catalogue_word *sequence)
 {
 	catalogue_set(sequence, catalogue_get(sequence) + 1);

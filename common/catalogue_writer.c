@@ -60,8 +60,8 @@ static enum error grow_slots(struct catalogue_writer *writer)
 	return ERR_OK;
 }
 
-/* Freed slots rest, and go round oldest first: who still holds the number of one has time to notice (it compares ids anyway), and a server that makes and deletes
- * topics all day does not touch ever new memory. */
+/* Freed slots rest, and go round oldest first: who still holds the number of one has time to notice (it compares ids anyway), and a server
+ * that makes and deletes topics all day does not touch ever new memory. */
 static enum error take_slot(struct catalogue_writer *writer, uint32_t *slot)
 {
 	if (writer->free_count > SLOTS_REST || (writer->slots_used == CATALOGUE_TOPICS && writer->free_count > 0)) {
@@ -201,7 +201,8 @@ static void set_file(struct file_slot *slot, uint64_t id, uint64_t number, uint6
 }
 
 /* Goes round, so that an index is used again as late as can be. */
-enum error catalogue_file_add(struct catalogue_writer *writer, uint64_t id, uint64_t number, uint64_t first_lsn, uint32_t kind, uint32_t *file)
+enum error catalogue_file_add(struct catalogue_writer *writer, uint64_t id, uint64_t number, uint64_t first_lsn, uint32_t kind,
+                              uint32_t *file)
 {
 	for (uint32_t n = 0; n < CATALOGUE_FILES; n++) {
 		uint32_t at = (writer->file_next + n) % CATALOGUE_FILES;

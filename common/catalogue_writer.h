@@ -1,6 +1,6 @@
 /*
- * What the writer's sources share (catalogue_writer.c: topics, numbers, files; _names.c: hash and order of names; _lists.c: heap and lists). The writer's
- * own knowledge is in private memory: a new logd builds a new catalogue, so nothing of it has to outlive the process.
+ * What the writer's sources share (catalogue_writer.c: topics, numbers, files; _names.c: hash and order of names; _lists.c: heap and
+ * lists). The writer's own knowledge is in private memory: a new logd builds a new catalogue, so nothing of it has to outlive the process.
  */
 #ifndef TOPICS_CATALOGUE_WRITER_H
 #define TOPICS_CATALOGUE_WRITER_H

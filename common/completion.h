@@ -14,11 +14,16 @@
 #include "common/ring.h"
 
 enum { COMPLETION_BODY_MAX = 64 * 1024 };
-/* Bytes of the ring of bodies, sparse: room for a largest body per place and for what is left free where the ring ends, so a free place always has room.
+/* Bytes of the ring of bodies, sparse: room for a largest body per place and for what is left free where the ring ends, so a free place
+ * always has room.
  * It begins anew at its start whenever the worker has read everything, so that only what is really outstanding takes memory. */
 #define COMPLETION_BODIES ((size_t)COMPLETION_BODY_MAX * (RING_SLOTS + 1))
 
-enum completion_flags { COMPLETION_CREATED = 1, COMPLETION_DEDUPED = 2, COMPLETION_MORE = 4 /* a further place follows for this request */ };
+enum completion_flags {
+	COMPLETION_CREATED = 1,
+	COMPLETION_DEDUPED = 2,
+	COMPLETION_MORE = 4, /* a further place follows for this request */
+};
 
 /* One answer: 64 bytes. */
 struct completion {
@@ -44,15 +49,17 @@ struct completion_shared {
 	uint8_t reserved[4080];
 	struct completion places[RING_SLOTS];
 	uint64_t body_at[RING_SLOTS]; /* where each place's body begins (bytes since the beginning) */
-	_Atomic uint64_t numbers[RING_SLOTS]; /* 1 + number of the answer that the place holds, stored before the place is written: tells an answer that was
-	                                       * published from one that a dead logd only wrote */
+	/* 1 + number of the answer that the place holds, stored before the place is written: tells an answer that was published from one
+	 * that a dead logd only wrote. */
+	_Atomic uint64_t numbers[RING_SLOTS];
 };
 size_t completion_object_size(void);
 #define COMPLETION_OFFSET (sizeof(struct ring_release))
 
 /* ---- logd ---- */
 struct completion_writer;
-/* `object`: the whole completion object, writable. `read_index`: the worker's, in its counters, read-only and hostile. Goes on where an earlier logd stopped. */
+/* `object`: the whole completion object, writable. `read_index`: the worker's, in its counters, read-only and hostile. Goes on where an
+ * earlier logd stopped. */
 enum error completion_writer_create(struct completion_writer **writer, void *object, const _Atomic uint64_t *read_index);
 void completion_writer_destroy(struct completion_writer **writer);
 
@@ -70,8 +77,8 @@ bool completion_stands(const struct completion_writer *writer, uint64_t request_
 
 /* ---- worker ---- */
 struct completion_reader;
-/* Begins with the first answer of a new object and sets *read_index to 0. Who hands the counters on to a new process sets it to 0 too, before logd hears of the
- * new ring. */
+/* Begins with the first answer of a new object and sets *read_index to 0. Who hands the counters on to a new process sets it to 0 too,
+ * before logd hears of the new ring. */
 enum error completion_reader_create(struct completion_reader **reader, const void *object, _Atomic uint64_t *read_index);
 void completion_reader_destroy(struct completion_reader **reader);
 

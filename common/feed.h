@@ -1,6 +1,6 @@
 /*
- * The commit feed: a hint that something happened to a topic; the catalogue is the truth. One overwriting ring of numbered entries that logd
- * writes and every worker reads at its own pace; who was overrun compares the heads of what it watches.
+ * The commit feed: a hint that something happened to a topic; the catalogue is the truth. One overwriting ring of numbered entries that
+ * logd writes and every worker reads at its own pace; who was overrun compares the heads of what it watches.
  */
 #ifndef TOPICS_FEED_H
 #define TOPICS_FEED_H
@@ -38,7 +38,8 @@ struct feed_shared {
 	struct feed_slot slots[FEED_SLOTS];
 };
 
-/* logd; the entry's number is given here. Goes on at the number that stands there (a new logd jumps ahead by FEED_SLOTS: everybody counts as overrun). */
+/* logd; the entry's number is given here. Goes on at the number that stands there (a new logd jumps ahead by FEED_SLOTS: everybody counts
+ * as overrun). */
 void feed_put(struct feed_shared *feed, const struct feed_entry *entry);
 void feed_publish(struct feed_shared *feed); /* one store for all put since */
 void feed_overrun_all(struct feed_shared *feed);

@@ -24,8 +24,8 @@ struct request_layout request_layout(const struct request *head)
 
 uint64_t request_size(const struct request *head)
 {
-	return sizeof *head + align8(head->name_length) + align8(head->config_length) + align8(head->key_length) + align8(head->node_length) +
-	       align8(head->body_length);
+	return sizeof *head + align8(head->body_length) + align8(head->name_length) + align8(head->config_length) +
+	       align8(head->key_length) + align8(head->node_length);
 }
 
 /* Flags that a request of each type may carry. */

@@ -26,7 +26,8 @@ enum {
 
 /* First page of the request object. Written by the worker alone. */
 struct ring_shared {
-	_Atomic uint64_t tail;       /* bytes published since the beginning; ring offset = tail % RING_BYTES; stored with release after the entry's bytes */
+	/* Bytes published since the beginning; ring offset = tail % RING_BYTES; stored with release after the entry's bytes. */
+	_Atomic uint64_t tail;
 	_Atomic uint64_t published;  /* entries published, pads not counted; stored (release) before tail */
 	uint8_t reserved[4080];
 };
@@ -41,7 +42,8 @@ struct ring_place { uint64_t position, count; };
 struct ring_release {
 	_Atomic uint64_t released;      /* every byte before it is free again; rises in ring order; release */
 	_Atomic uint64_t released_count;/* entries before it; release */
-	_Atomic uint64_t place;         /* which of `places` counts (lowest bit); stored (release) after it was written: a death in between leaves the other */
+	/* Which of `places` counts (lowest bit); stored (release) after it was written: a death in between leaves the other. */
+	_Atomic uint64_t place;
 	_Atomic uint64_t taking;        /* 1 + number of the entry that is being taken, 0 = none (poison, ARCHITECTURE §5) */
 	_Atomic uint64_t suspect;       /* 1 + number of the entry that was being taken at the last death by a fault that was at a taking */
 	_Atomic uint32_t suspect_deaths;/* such deaths in a row */
@@ -92,7 +94,8 @@ bool ring_pending(const struct ring_consumer *consumer);
  */
 enum error ring_peek(struct ring_consumer *consumer, struct request *head, uint64_t *number);
 
-/* Copies the parts behind the head (request_size(head) - 128 bytes; ring or large area) into `out` and moves on. The one read of these bytes. */
+/* Copies the parts behind the head (request_size(head) - 128 bytes; ring or large area) into `out` and moves on. The one read of these
+ * bytes. */
 enum error ring_take(struct ring_consumer *consumer, const struct request *head, uint8_t *out);
 
 /* True if entry `number` was released by an earlier logd (only meaningful while catching up after a start). Then ring_skip moves on. */

@@ -5,8 +5,9 @@
 #include "common/ring.h"
 
 /*
- * logd's end. Every byte of the request object is hostile (I-9): each index is loaded once into a private copy that is checked against what this end
- * knows itself, an entry's head is copied once and kept until it is taken, and its parts are copied once. What decides over memory is private:
+ * logd's end. Every byte of the request object is hostile (I-9): each index is loaded once into a private copy that is checked against what
+ * this end knows itself, an entry's head is copied once and kept until it is taken, and its parts are copied once. What decides over memory
+ * is private:
  *
  *     released <= position <= tail <= released + RING_BYTES
  *     released_count <= number <= published <= released_count + RING_SLOTS
@@ -61,7 +62,8 @@ void ring_consumer_destroy(struct ring_consumer **consumer)
 
 bool ring_pending(const struct ring_consumer *consumer)
 {
-	return consumer->tail != consumer->position || atomic_load_explicit(&consumer->shared->tail, memory_order_acquire) != consumer->position;
+	return consumer->tail != consumer->position ||
+	    atomic_load_explicit(&consumer->shared->tail, memory_order_acquire) != consumer->position;
 }
 
 /* Loads the producer's indices; the order of the loads is the reverse of its stores, so `published` counts every entry before `tail`. */
@@ -215,6 +217,8 @@ void ring_skip(struct ring_consumer *consumer, const struct request *head)
 {
 	assert(consumer->peeked && head->id == consumer->head.id);
 	consumer->done[consumer->number % RING_SLOTS] = true;
+	/* It may be passed over for another reason than its mark; a next logd must find it so whatever an older entry waits for. */
+	atomic_store_explicit(&consumer->release->marks[consumer->number % RING_SLOTS], consumer->number + 1, memory_order_release);
 	move_on(consumer);
 	give_back(consumer);
 }
@@ -225,7 +229,8 @@ void ring_release(struct ring_consumer *consumer, uint64_t number)
 	if (consumer->large_end == number + 1)
 		consumer->large_end = 0;
 	consumer->done[number % RING_SLOTS] = true;
-	/* Before the indices: a death in between leaves an entry that the next logd finds released. Pairs with the producer's look at the large area. */
+	/* Before the indices: a death in between leaves an entry that the next logd finds released. Pairs with the producer's look at the
+	 * large area. */
 	atomic_store_explicit(&consumer->release->marks[number % RING_SLOTS], number + 1, memory_order_release);
 	give_back(consumer);
 }

@@ -5,8 +5,8 @@
 #include "common/ring.h"
 
 /*
- * The worker's end. Everything it has published it knows itself, so it reads only what logd writes: `released` and `released_count`, which it keeps
- * and looks at again only when the kept values leave no room, and the mark of the request that used the large area.
+ * The worker's end. Everything it has published it knows itself, so it reads only what logd writes: `released` and `released_count`, which
+ * it keeps and looks at again only when the kept values leave no room, and the mark of the request that used the large area.
  */
 struct ring_producer {
 	struct ring_shared *shared;          /* not owned */

@@ -1,7 +1,7 @@
 /*
- * A worker that writes whatever it likes into its request object, against the real consumer: every peek gives ERR_AGAIN, ERR_PROTOCOL, or a head whose parts
- * are within bounds; what is taken is a private copy that stays as it is; what passes request_check can be read to its last byte. Meant for ASan, where a read
- * outside is a crash: the shared objects end at pages that may not be touched.
+ * A worker that writes whatever it likes into its request object, against the real consumer: every peek gives ERR_AGAIN, ERR_PROTOCOL, or a
+ * head whose parts are within bounds; what is taken is a private copy that stays as it is; what passes request_check can be read to its
+ * last byte. Meant for ASan, where a read outside is a crash: the shared objects end at pages that may not be touched.
  *
  * Usage: hostile_ring [rounds [seed]]. A failure prints the seed of its round.
  */
@@ -52,7 +52,8 @@ static void *guarded(size_t size)
 {
 	uint8_t *map = mmap(NULL, size + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	if (map == MAP_FAILED || mmap(map + PAGE, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+	if (map == MAP_FAILED || mmap(map + PAGE, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+	                              0) == MAP_FAILED)
 		abort();
 	return map + PAGE;
 }
@@ -70,8 +71,10 @@ static void write_word(struct hostile *h, size_t offset, uint64_t value, size_t 
 
 static uint64_t interesting(uint64_t *random)
 {
-	static const uint64_t values[] = { 0, 1, 7, 8, 120, 127, 128, 136, 256, 4096, RING_ENTRY_MAX - 8, RING_ENTRY_MAX, RING_ENTRY_MAX + 8, RING_BYTES - 128,
-		RING_BYTES - 8, RING_BYTES, RING_BYTES + 8, UINT32_MAX, UINT32_MAX - 7, 1ull << 31, UINT64_MAX, UINT64_MAX - 7, 1ull << 63, LARGE_BYTES, LARGE_BYTES + 8 };
+	static const uint64_t values[] = { 0, 1, 7, 8, 120, 127, 128, 136, 256, 4096, RING_ENTRY_MAX - 8, RING_ENTRY_MAX,
+		RING_ENTRY_MAX + 8, RING_BYTES - 128,
+		RING_BYTES - 8, RING_BYTES, RING_BYTES + 8, UINT32_MAX, UINT32_MAX - 7, 1ull << 31, UINT64_MAX, UINT64_MAX - 7, 1ull << 63,
+		    LARGE_BYTES, LARGE_BYTES + 8 };
 	uint64_t which = draw(random);
 
 	return which % 3 == 0 ? draw(random) : values[which % (sizeof values / sizeof *values)];
@@ -254,7 +257,8 @@ static void one_round(struct hostile *h, bool meanwhile)
 int main(int argc, char **argv)
 {
 	uint64_t rounds = argc > 1 ? strtoull(argv[1], NULL, 10) : 3000, first = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
-	struct hostile h = { .request = guarded(RING_LARGE_OFFSET + LARGE_BYTES), .release = guarded((sizeof *h.release + PAGE - 1) / PAGE * PAGE) };
+	struct hostile h = { .request = guarded(RING_LARGE_OFFSET + LARGE_BYTES),
+		.release = guarded((sizeof *h.release + PAGE - 1) / PAGE * PAGE) };
 	pthread_t thread;
 
 	for (uint64_t round = 0; round < rounds; round++) {
@@ -269,7 +273,8 @@ int main(int argc, char **argv)
 	}
 	atomic_store(&h.stop, 1);
 	pthread_join(thread, NULL);
-	printf("hostile ring: %llu rounds, %llu entries taken, %llu of them well-formed, %llu times refused\n", (unsigned long long)(2 * rounds),
+	printf("hostile ring: %llu rounds, %llu entries taken, %llu of them well-formed, %llu times refused\n",
+	       (unsigned long long)(2 * rounds),
 	       (unsigned long long)h.tally.taken, (unsigned long long)h.tally.checked, (unsigned long long)h.tally.refused);
 	return 0;
 }

@@ -23,11 +23,11 @@ static inline uint32_t make_record(uint8_t *out, const void *data, uint32_t leng
 }
 
 /*
- * Puts the parts behind `head` into `entry` (which has room), head included, padded with zeros; sets head->length. NULL parts have length 0. The lengths stand
- * in the head.
+ * Puts the parts behind `head` into `entry` (which has room), head included, padded with zeros; sets head->length. NULL parts have length
+ * 0. The lengths stand in the head.
  */
-static inline void make_request(uint8_t *entry, struct request *head, const void *name, const void *config, const void *key, const void *node,
-                                const void *body)
+static inline void make_request(uint8_t *entry, struct request *head, const void *name, const void *config, const void *key,
+                                const void *node, const void *body)
 {
 	struct request_layout layout;
 

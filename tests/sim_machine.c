@@ -74,7 +74,8 @@ void sim_machine_init(struct sim_machine *machine, uint64_t seed)
 	machine->catalogue_fd = -1;
 	machine->random = sim_random(&random);
 	machine->ring_count = 1 + (unsigned)sim_draw(&machine->random, SIM_RINGS);
-	machine->settings = (struct settings){ .max_body_bytes = 1 << 20, .max_batch_records = 10000, .max_record_bytes = 1 << 20, .max_meta_bytes = 16384,
+	machine->settings = (struct settings){ .max_body_bytes = 1 << 20, .max_batch_records = 10000, .max_record_bytes = 1 << 20,
+		.max_meta_bytes = 16384,
 		.max_tag_bytes = 256, .max_node_bytes = 128, .sync_interval_ms = 200, .ephemeral_max_bytes = 1 << 24,
 		.segment_max_bytes = (uint64_t)4096 << sim_draw(&machine->random, 5), .workers = SIM_RINGS };
 	for (unsigned i = 0; i < machine->ring_count; i++)
@@ -106,7 +107,8 @@ static enum error add_rings(struct sim_machine *machine, unsigned gone)
 
 	for (unsigned i = 0; i < machine->ring_count && error == ERR_OK; i++) {
 		struct sim_ring *ring = &machine->rings[i];
-		error = engine_ring_add(machine->engine, i, ring->incarnation, ring->request, SIM_LARGE_BYTES, ring->completion, ring->counters);
+		error = engine_ring_add(machine->engine, i, ring->incarnation, ring->request, SIM_LARGE_BYTES, ring->completion,
+		                        ring->counters);
 		if (error == ERR_OK && (gone & 1u << i))
 			engine_ring_gone(machine->engine, i, ring->incarnation);
 	}
@@ -125,14 +127,16 @@ static enum error replace_gone(struct sim_machine *machine, unsigned gone)
 		if (!machine->dropped[i])
 			sim_wrong(&machine->oracle, FIGURE_OTHER, "the ring of a dead worker is not let go");
 		sim_machine_worker(machine, i);
-		error = engine_ring_add(machine->engine, i, ring->incarnation, ring->request, SIM_LARGE_BYTES, ring->completion, ring->counters);
+		error = engine_ring_add(machine->engine, i, ring->incarnation, ring->request, SIM_LARGE_BYTES, ring->completion,
+		                        ring->counters);
 	}
 	return error;
 }
 
 enum error sim_machine_start(struct sim_machine *machine, bool daemon_start, bool fault_death, unsigned gone)
 {
-	struct engine_options options = { .settings = &machine->settings, .ops = &machine->world.ops, .feed = machine->feed, .status = machine->status,
+	struct engine_options options = { .settings = &machine->settings, .ops = &machine->world.ops, .feed = machine->feed,
+		.status = machine->status,
 		.daemon_start = daemon_start, .fault_death = fault_death, .old_catalogue = daemon_start ? NULL : machine->now,
 		.host = { machine, on_wake, on_ring_broken, on_ring_dropped, on_file, on_file, on_catalogue } };
 	struct catalogue_writer *writer;
@@ -257,7 +261,8 @@ int sim_machine_next(const struct sim_machine *machine)
 		if (request->state == SIM_PLANNED) {
 			bool behind = false;
 			for (unsigned k = 0; request->barrier && k < i; k++)
-				behind = behind || (machine->oracle.requests[k].name == request->name && machine->oracle.requests[k].state == SIM_SENT);
+				behind = behind ||
+				    (machine->oracle.requests[k].name == request->name && machine->oracle.requests[k].state == SIM_SENT);
 			if (!(held & bit) && !behind)
 				return (int)i;
 			held |= bit;
@@ -337,7 +342,8 @@ static void tell_stuck(struct sim_machine *machine)
 	for (unsigned i = 0; i < machine->oracle.count && strlen(text) < 200; i++) {
 		const struct sim_request *request = &machine->oracle.requests[i];
 		if (request->state == SIM_SENT)
-			snprintf(text + strlen(text), 80, " %u (type %u, %s, class %d)", i + 1, request->head.type, sim_names[request->name], request->durability);
+			snprintf(text + strlen(text), 80, " %u (type %u, %s, class %d)", i + 1, request->head.type,
+			         sim_names[request->name], request->durability);
 	}
 	sim_wrong(&machine->oracle, FIGURE_OTHER, "nothing moves; unanswered:%s; sync %s, preparation %s", text,
 	          machine->world.sync_pending ? "pending" : "none", machine->world.prepare_pending ? "pending" : "none");

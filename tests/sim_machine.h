@@ -40,7 +40,8 @@ struct sim_machine {
 
 void sim_machine_init(struct sim_machine *machine, uint64_t seed);
 
-/* Starts logd: engine, recovery. `gone`: bits of rings whose workers died with the logd before: the new one hears of them only to drop them. */
+/* Starts logd: engine, recovery. `gone`: bits of rings whose workers died with the logd before: the new one hears of them only to drop
+ * them. */
 enum error sim_machine_start(struct sim_machine *machine, bool daemon_start, bool fault_death, unsigned gone);
 
 /* Everything of this kind stops right now; what the oracle has to know of it, it learns. The engine's memory is forgotten, not freed. */

@@ -48,12 +48,17 @@ void sim_oracle_print(const struct sim_oracle *oracle, FILE *out)
 
 	for (unsigned i = 0; i < oracle->count; i++) {
 		const struct sim_request *request = &oracle->requests[i];
-		fprintf(out, "request %u: ring %u %s %s class %d, %u records, %u bytes%s: %s", i + 1, request->ring, types[request->head.type], sim_names[request->name],
-		        request->head.type == REQUEST_APPEND ? request->durability : request->config.durability, request->head.count, request->head.body_length,
-		        request->repeat_of != SIM_NO_REQUEST ? ", a repeat" : request->head.flags & REQUEST_HAS_KEY ? ", keyed" : "", states[request->state]);
+		fprintf(out, "request %u: ring %u %s %s class %d, %u records, %u bytes%s: %s", i + 1, request->ring,
+		        types[request->head.type], sim_names[request->name],
+		        request->head.type == REQUEST_APPEND ? request->durability : request->config.durability, request->head.count,
+		    request->head.body_length,
+		        request->repeat_of != SIM_NO_REQUEST ? ", a repeat" : request->head.flags & REQUEST_HAS_KEY ? ", keyed" : "",
+		    states[request->state]);
 		if (request->state == SIM_ANSWERED)
-			fprintf(out, " %s, flags %u, topic %llx first %llu head %llu durable %llu", request->answer.status == 0 ? "ok" : error_code(request->answer.status),
-			        request->answer.flags, (unsigned long long)request->answer.topic, (unsigned long long)request->answer.first_seq,
+			fprintf(out, " %s, flags %u, topic %llx first %llu head %llu durable %llu",
+			        request->answer.status == 0 ? "ok" : error_code(request->answer.status),
+			        request->answer.flags, (unsigned long long)request->answer.topic,
+			    (unsigned long long)request->answer.first_seq,
 			        (unsigned long long)request->answer.head, (unsigned long long)request->answer.durable);
 		fprintf(out, "\n");
 	}
@@ -136,7 +141,8 @@ static void check_ack(struct sim_oracle *oracle, struct sim_request *request, co
 	if (request->head.type != REQUEST_APPEND)
 		return;
 	if (answer->count != request->head.count || answer->first_seq == 0)
-		sim_wrong(oracle, FIGURE_OTHER, "the answer to request %u counts %u records from seq %llu", id, answer->count, (unsigned long long)answer->first_seq);
+		sim_wrong(oracle, FIGURE_OTHER, "the answer to request %u counts %u records from seq %llu", id, answer->count,
+		          (unsigned long long)answer->first_seq);
 	if (!(answer->flags & COMPLETION_DEDUPED) && answer->head != answer->first_seq + answer->count - 1)
 		sim_wrong(oracle, FIGURE_OTHER, "the answer to request %u says head %llu", id, (unsigned long long)answer->head);
 	if ((answer->flags & COMPLETION_DEDUPED) && !(request->head.flags & REQUEST_HAS_KEY))
@@ -168,7 +174,8 @@ void sim_oracle_answer(struct sim_oracle *oracle, unsigned ring, const struct co
 	}
 	request = &oracle->requests[completion->request_id - 1];
 	if (request->state != SIM_SENT || request->ring != ring || !same_type(completion->type, request->head.type)) {
-		sim_wrong(oracle, FIGURE_OTHER, "request %llu is answered twice, or on another ring", (unsigned long long)completion->request_id);
+		sim_wrong(oracle, FIGURE_OTHER, "request %llu is answered twice, or on another ring",
+		          (unsigned long long)completion->request_id);
 		return;
 	}
 	request->state = SIM_ANSWERED;
@@ -199,7 +206,8 @@ static void judge_coverage(struct sim_oracle *oracle, const struct sim_found *fo
 		uint64_t from = is_loss ? found->losses[loss].from : found->runs[run].first;
 		uint64_t to = is_loss ? found->losses[loss].to : found->runs[run].first + found->runs[run].count - 1;
 		if (from > next)
-			sim_wrong(oracle, FIGURE_SILENT_GAP, "%s: seqs %llu to %llu are missing and not announced", name, (unsigned long long)next,
+			sim_wrong(oracle, FIGURE_SILENT_GAP, "%s: seqs %llu to %llu are missing and not announced", name,
+			          (unsigned long long)next,
 			          (unsigned long long)from - 1);
 		if (from < next)
 			sim_wrong(oracle, FIGURE_FALSE_TOMBSTONE, "%s: seq %llu is both delivered and announced, or announced twice", name,
@@ -217,21 +225,28 @@ static void judge_coverage(struct sim_oracle *oracle, const struct sim_found *fo
 			run++;
 	}
 	if (next <= found->numbers.head)
-		sim_wrong(oracle, FIGURE_SILENT_GAP, "%s: seqs %llu to head %llu are missing and not announced", name, (unsigned long long)next,
+		sim_wrong(oracle, FIGURE_SILENT_GAP, "%s: seqs %llu to head %llu are missing and not announced", name,
+		          (unsigned long long)next,
 		          (unsigned long long)found->numbers.head);
 	if (next > found->numbers.head + 1)
-		sim_wrong(oracle, FIGURE_FALSE_TOMBSTONE, "%s: records or losses up to %llu, past head %llu", name, (unsigned long long)next - 1,
+		sim_wrong(oracle, FIGURE_FALSE_TOMBSTONE, "%s: records or losses up to %llu, past head %llu", name,
+		          (unsigned long long)next - 1,
 		          (unsigned long long)found->numbers.head);
-	if (found->numbers.count != delivered || found->numbers.bytes != payload || found->numbers.earliest != earliest || found->numbers.floor != 0)
-		sim_wrong(oracle, FIGURE_OTHER, "%s: %llu records, %llu bytes from %llu (floor %llu), but the catalogue says %llu, %llu, %llu", name,
-		          (unsigned long long)delivered, (unsigned long long)payload, (unsigned long long)earliest, (unsigned long long)found->numbers.floor,
-		          (unsigned long long)found->numbers.count, (unsigned long long)found->numbers.bytes, (unsigned long long)found->numbers.earliest);
+	if (found->numbers.count != delivered || found->numbers.bytes != payload || found->numbers.earliest != earliest ||
+	    found->numbers.floor != 0)
+		sim_wrong(oracle, FIGURE_OTHER,
+		          "%s: %llu records, %llu bytes from %llu (floor %llu), but the catalogue says %llu, %llu, %llu", name,
+		          (unsigned long long)delivered, (unsigned long long)payload, (unsigned long long)earliest,
+		    (unsigned long long)found->numbers.floor,
+		          (unsigned long long)found->numbers.count, (unsigned long long)found->numbers.bytes,
+		    (unsigned long long)found->numbers.earliest);
 	if (found->numbers.durable > found->numbers.head)
 		sim_wrong(oracle, FIGURE_OTHER, "%s: durable is past the head", name);
 }
 
 /* May a loss be announced that was not before? */
-static bool loss_allowed(const struct sim_oracle *oracle, const struct sim_found *found, const struct sim_topic *known, const struct loss *loss,
+static bool loss_allowed(const struct sim_oracle *oracle, const struct sim_found *found, const struct sim_topic *known,
+                         const struct loss *loss,
                          enum sim_crash crash)
 {
 	if (oracle->faults && loss->reason == REASON_IO_ERROR)
@@ -251,7 +266,8 @@ static bool loss_allowed(const struct sim_oracle *oracle, const struct sim_found
 static bool loss_known(const struct loss *losses, unsigned count, const struct loss *loss)
 {
 	for (unsigned i = 0; i < count; i++)
-		if (losses[i].from == loss->from && losses[i].to == loss->to && losses[i].reason == loss->reason && losses[i].flags == loss->flags)
+		if (losses[i].from == loss->from && losses[i].to == loss->to && losses[i].reason == loss->reason &&
+		    losses[i].flags == loss->flags)
 			return true;
 	return false;
 }
@@ -263,14 +279,19 @@ static void judge_losses(struct sim_oracle *oracle, const struct sim_found *foun
 
 	for (unsigned i = 0; i < found->loss_count; i++) {
 		const struct loss *loss = &found->losses[i];
-		if ((known == NULL || !loss_known(known->losses, known->losses_count, loss)) && !loss_allowed(oracle, found, known, loss, crash))
-			sim_wrong(oracle, FIGURE_FALSE_TOMBSTONE, "%s: loss of %llu to %llu, reason %u, flags %u, after %s (seen head %llu, durable %llu)", name,
-			          (unsigned long long)loss->from, (unsigned long long)loss->to, loss->reason, loss->flags, sim_crash_names[crash],
-			          (unsigned long long)(known != NULL ? known->seen_head : 0), (unsigned long long)(known != NULL ? known->seen_durable : 0));
+		if ((known == NULL || !loss_known(known->losses, known->losses_count, loss)) &&
+		    !loss_allowed(oracle, found, known, loss, crash))
+			sim_wrong(oracle, FIGURE_FALSE_TOMBSTONE,
+			          "%s: loss of %llu to %llu, reason %u, flags %u, after %s (seen head %llu, durable %llu)", name,
+			          (unsigned long long)loss->from, (unsigned long long)loss->to, loss->reason, loss->flags,
+			    sim_crash_names[crash],
+			          (unsigned long long)(known != NULL ? known->seen_head : 0),
+			    (unsigned long long)(known != NULL ? known->seen_durable : 0));
 	}
 	for (unsigned i = 0; known != NULL && i < known->losses_count; i++)
 		if (!loss_known(found->losses, found->loss_count, &known->losses[i]))
-			sim_wrong(oracle, FIGURE_OTHER, "%s: the loss of %llu to %llu is forgotten or changed", name, (unsigned long long)known->losses[i].from,
+			sim_wrong(oracle, FIGURE_OTHER, "%s: the loss of %llu to %llu is forgotten or changed", name,
+			          (unsigned long long)known->losses[i].from,
 			          (unsigned long long)known->losses[i].to);
 	if (known != NULL && found->numbers.head < known->seen_head)
 		sim_wrong(oracle, FIGURE_REUSED_SEQ, "%s: head %llu, but %llu was seen", name, (unsigned long long)found->numbers.head,
@@ -285,17 +306,20 @@ static void judge_runs(struct sim_oracle *oracle, const struct sim_found *found)
 		bool may = run->request == SIM_NO_REQUEST;
 		for (unsigned k = 0; k < i; k++)
 			if (run->request != SIM_NO_REQUEST && found->runs[k].request == run->request)
-				sim_wrong(oracle, FIGURE_OTHER, "%s: request %d is applied at %llu and %llu", sim_names[found->name], run->request + 1,
+				sim_wrong(oracle, FIGURE_OTHER, "%s: request %d is applied at %llu and %llu", sim_names[found->name],
+				          run->request + 1,
 				          (unsigned long long)found->runs[k].first, (unsigned long long)run->first);
 		for (int r = 0; r < (int)oracle->count; r++) {
 			const struct sim_request *request = &oracle->requests[r];
 			if (request->head.type != REQUEST_APPEND || root_of(oracle, r) != run->request)
 				continue;
-			if (unknown(request) || (acked(request) && request->answer.topic == found->id && request->answer.first_seq == run->first))
+			if (unknown(request) ||
+			    (acked(request) && request->answer.topic == found->id && request->answer.first_seq == run->first))
 				may = true;
 		}
 		if (!may)
-			sim_wrong(oracle, FIGURE_OTHER, "%s: request %d was refused or is elsewhere, and stands at %llu", sim_names[found->name], run->request + 1,
+			sim_wrong(oracle, FIGURE_OTHER, "%s: request %d was refused or is elsewhere, and stands at %llu",
+			          sim_names[found->name], run->request + 1,
 			          (unsigned long long)run->first);
 	}
 }
@@ -331,14 +355,17 @@ static void judge_ack(struct sim_oracle *oracle, const struct sim_found *found, 
 		if (run->first == first && run->count == request->answer.count && run->request == root_of(oracle, r))
 			return;
 		if (run->first <= last && run->first + run->count > first)
-			sim_wrong(oracle, FIGURE_REUSED_SEQ, "%s: seqs %llu to %llu were request %d's and are request %d's", sim_names[found->name],
+			sim_wrong(oracle, FIGURE_REUSED_SEQ, "%s: seqs %llu to %llu were request %d's and are request %d's",
+			          sim_names[found->name],
 			          (unsigned long long)first, (unsigned long long)last, r + 1, run->request + 1);
 	}
 	if (must && !request->lost)
-		sim_wrong(oracle, FIGURE_ACKED_LOSS, "%s: request %d (class %d, seqs %llu to %llu) is gone after %s", sim_names[found->name], r + 1,
+		sim_wrong(oracle, FIGURE_ACKED_LOSS, "%s: request %d (class %d, seqs %llu to %llu) is gone after %s",
+		          sim_names[found->name], r + 1,
 		          durability, (unsigned long long)first, (unsigned long long)last, sim_crash_names[crash]);
 	if (found->numbers.head < last)
-		sim_wrong(oracle, FIGURE_REUSED_SEQ, "%s: head %llu, but seq %llu was acked", sim_names[found->name], (unsigned long long)found->numbers.head,
+		sim_wrong(oracle, FIGURE_REUSED_SEQ, "%s: head %llu, but seq %llu was acked", sim_names[found->name],
+		          (unsigned long long)found->numbers.head,
 		          (unsigned long long)last);
 	request->lost = true;
 }
@@ -352,7 +379,8 @@ struct lives { struct life at[LIVES]; unsigned count; };
 static void life_add(struct lives *lives, const struct life *life)
 {
 	for (unsigned i = 0; i < lives->count; i++)
-		if (lives->at[i].there == life->there && (!life->there || (lives->at[i].id == life->id && topic_config_equal(&lives->at[i].config, &life->config))))
+		if (lives->at[i].there == life->there &&
+		    (!life->there || (lives->at[i].id == life->id && topic_config_equal(&lives->at[i].config, &life->config))))
 			return;
 	if (lives->count < LIVES)
 		lives->at[lives->count++] = *life;
@@ -410,7 +438,8 @@ static void judge_name(struct sim_oracle *oracle, unsigned name, const struct si
 	}
 	for (unsigned i = 0; i < lives->count && !match; i++) {
 		const struct life *life = &lives->at[i];
-		match = life->there == (found != NULL) && (!life->there || ((life->id == found->id || life->id == 0) && topic_config_equal(&life->config, &found->config)));
+		match = life->there == (found != NULL) &&
+		    (!life->there || ((life->id == found->id || life->id == 0) && topic_config_equal(&life->config, &found->config)));
 	}
 	if (!match)
 		sim_wrong(oracle, FIGURE_OTHER, "%s: %s, which contradicts the answers (%u lives possible)", sim_names[name],
@@ -429,15 +458,19 @@ static char *listing(const struct sim_view *view)
 
 	for (unsigned i = 0; i < view->count; i++) {
 		const struct sim_found *found = &view->topics[i];
-		fprintf(out, "%s %016llx class %d priority %d lease %llu head %llu count %llu bytes %llu earliest %llu\n", sim_names[found->name],
-		        (unsigned long long)found->id, found->config.durability, found->config.priority, (unsigned long long)found->config.lease_ms,
-		        (unsigned long long)found->numbers.head, (unsigned long long)found->numbers.count, (unsigned long long)found->numbers.bytes,
+		fprintf(out, "%s %016llx class %d priority %d lease %llu head %llu count %llu bytes %llu earliest %llu\n",
+		        sim_names[found->name],
+		        (unsigned long long)found->id, found->config.durability, found->config.priority,
+		    (unsigned long long)found->config.lease_ms,
+		        (unsigned long long)found->numbers.head, (unsigned long long)found->numbers.count,
+		    (unsigned long long)found->numbers.bytes,
 		        (unsigned long long)found->numbers.earliest);
 		for (unsigned k = 0; k < found->run_count; k++)
 			fprintf(out, "  %llu..%llu request %d\n", (unsigned long long)found->runs[k].first,
 			        (unsigned long long)(found->runs[k].first + found->runs[k].count - 1), found->runs[k].request + 1);
 		for (unsigned k = 0; k < found->loss_count; k++)
-			fprintf(out, "  lost %llu..%llu reason %u flags %u\n", (unsigned long long)found->losses[k].from, (unsigned long long)found->losses[k].to,
+			fprintf(out, "  lost %llu..%llu reason %u flags %u\n", (unsigned long long)found->losses[k].from,
+			        (unsigned long long)found->losses[k].to,
 			        found->losses[k].reason, found->losses[k].flags);
 	}
 	fclose(out);
@@ -457,7 +490,8 @@ void sim_oracle_judge(struct sim_oracle *oracle, const struct catalogue *now, co
 		judge_losses(oracle, found, crash);
 		judge_runs(oracle, found);
 		for (int r = 0; r < (int)oracle->count; r++)
-			if (oracle->requests[r].head.type == REQUEST_APPEND && acked(&oracle->requests[r]) && oracle->requests[r].answer.topic == found->id)
+			if (oracle->requests[r].head.type == REQUEST_APPEND && acked(&oracle->requests[r]) &&
+			    oracle->requests[r].answer.topic == found->id)
 				judge_ack(oracle, found, r, crash);
 	}
 	for (unsigned name = 0; name < SIM_NAMES; name++)

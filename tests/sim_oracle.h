@@ -1,6 +1,6 @@
 /*
- * The oracle of the crash-state enumerator: it makes the requests, so it knows every byte; it gets the answers, so it knows every ack; and it reads everything
- * back as a worker does, through the catalogue and the files, and says what is wrong.
+ * The oracle of the crash-state enumerator: it makes the requests, so it knows every byte; it gets the answers, so it knows every ack; and
+ * it reads everything back as a worker does, through the catalogue and the files, and says what is wrong.
  */
 #ifndef TOPICS_TESTS_SIM_ORACLE_H
 #define TOPICS_TESTS_SIM_ORACLE_H
@@ -81,14 +81,16 @@ void sim_oracle_look(struct sim_oracle *oracle, const struct catalogue *now);
 /* The worker of the ring is dead: what it waits for will never be heard. */
 void sim_oracle_orphan(struct sim_oracle *oracle, unsigned ring);
 
-/* Reads everything and judges it, after `crash` (the gravest since the oracle looked last). `text`: a canonical listing of topics, records and losses, to be freed by
- * the caller; may be NULL. Known losses are brought up to date. */
+/* Reads everything and judges it, after `crash` (the gravest since the oracle looked last). `text`: a canonical listing of topics, records
+ * and losses, to be freed by the caller; may be NULL. Known losses are brought up to date. */
 void sim_oracle_judge(struct sim_oracle *oracle, const struct catalogue *now, const struct ops *files, enum sim_crash crash, char **text);
 
 /* sim_plan.c: makes a request ready to be sent. Each returns its index. */
-unsigned sim_plan_append(struct sim_oracle *oracle, unsigned name, unsigned ring, uint32_t records, enum durability durability, uint64_t *random);
+unsigned sim_plan_append(struct sim_oracle *oracle, unsigned name, unsigned ring, uint32_t records, enum durability durability,
+                         uint64_t *random);
 unsigned sim_plan_repeat(struct sim_oracle *oracle, unsigned of);
-unsigned sim_plan_topic(struct sim_oracle *oracle, unsigned name, unsigned ring, enum request_type type, const struct topic_config *config, uint32_t mask);
+unsigned sim_plan_topic(struct sim_oracle *oracle, unsigned name, unsigned ring, enum request_type type, const struct topic_config *config,
+                        uint32_t mask);
 /* A small workload for the seed. */
 void sim_plan(struct sim_oracle *oracle, uint64_t seed, unsigned rings);
 

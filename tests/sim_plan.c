@@ -58,7 +58,8 @@ static uint32_t filler_length(uint64_t *random)
 	return (uint32_t)(kind == 0 ? sim_draw(random, 6000) : kind < 4 ? sim_draw(random, 900) : sim_draw(random, 90));
 }
 
-unsigned sim_plan_append(struct sim_oracle *oracle, unsigned name, unsigned ring, uint32_t records, enum durability durability, uint64_t *random)
+unsigned sim_plan_append(struct sim_oracle *oracle, unsigned name, unsigned ring, uint32_t records, enum durability durability,
+                         uint64_t *random)
 {
 	struct sim_request *request = new_request(oracle, name, ring, REQUEST_APPEND);
 	unsigned index = oracle->count - 1;
@@ -69,7 +70,8 @@ unsigned sim_plan_append(struct sim_oracle *oracle, unsigned name, unsigned ring
 	topic_config_default(&request->config);
 	request->config.durability = request->durability = durability;
 	for (uint32_t i = 0; i < records; i++) {
-		uint32_t size = make_sim_record(body + length, index, i, records > 20 ? (uint32_t)sim_draw(random, 20) : filler_length(random), random);
+		uint32_t size = make_sim_record(body + length, index, i,
+		                                records > 20 ? (uint32_t)sim_draw(random, 20) : filler_length(random), random);
 		request->head.payload += get_u32(body + length + 8);
 		length += size;
 	}
@@ -107,7 +109,8 @@ unsigned sim_plan_repeat(struct sim_oracle *oracle, unsigned of)
 	return oracle->count - 1;
 }
 
-unsigned sim_plan_topic(struct sim_oracle *oracle, unsigned name, unsigned ring, enum request_type type, const struct topic_config *config, uint32_t mask)
+unsigned sim_plan_topic(struct sim_oracle *oracle, unsigned name, unsigned ring, enum request_type type, const struct topic_config *config,
+                        uint32_t mask)
 {
 	struct sim_request *request = new_request(oracle, name, ring, type);
 	uint8_t bytes[TOPIC_CONFIG_MAX];

@@ -56,9 +56,11 @@ static int identify(struct sim_oracle *oracle, const struct sim_found *found, co
 		if (i == 0) {
 			memcpy(head, record.data, record.data_length < 63 ? record.data_length : 63);
 			head[record.data_length < 63 ? record.data_length : 63] = '\0';
-			if (sscanf(head, "{\"request\":%u,\"record\":%u,", &request, &index) != 2 || request >= oracle->count || index != 0 ||
+			if (sscanf(head, "{\"request\":%u,\"record\":%u,", &request, &index) != 2 || request >= oracle->count ||
+			    index != 0 ||
 			    oracle->requests[request].name != found->name || oracle->requests[request].head.count != batch->batch.count) {
-				sim_wrong(oracle, FIGURE_OTHER, "nobody wrote the batch at seq %llu: %s", (unsigned long long)batch->batch.first_seq, head);
+				sim_wrong(oracle, FIGURE_OTHER, "nobody wrote the batch at seq %llu: %s",
+				          (unsigned long long)batch->batch.first_seq, head);
 				return SIM_NO_REQUEST;
 			}
 			sent = oracle->requests[request].bytes + oracle->requests[request].body_at;
@@ -92,11 +94,13 @@ static int read_extent(struct sim_oracle *oracle, const struct catalogue *now, c
 		sim_wrong(oracle, FIGURE_OTHER, "extent of seq %llu names no file", (unsigned long long)extent->first_seq);
 	else if (!read_bytes(files, &file, extent->offset, frame, extent->length))
 		sim_wrong(oracle, FIGURE_ACKED_LOSS, "the frame of seq %llu cannot be read", (unsigned long long)extent->first_seq);
-	else if (frame_check(frame, extent->length, file.id, extent->offset, file.first_lsn + extent->offset - FILE_HEADER_SIZE, &head) != ERR_OK ||
+	else if (frame_check(frame, extent->length, file.id, extent->offset, file.first_lsn + extent->offset - FILE_HEADER_SIZE,
+	                     &head) != ERR_OK ||
 	         head.length != extent->length || extent->entry >= extent->length ||
 	         entry_decode(&batch, frame + extent->entry, extent->length - extent->entry) != ERR_OK)
 		sim_wrong(oracle, FIGURE_ACKED_LOSS, "the frame of seq %llu is not valid", (unsigned long long)extent->first_seq);
-	else if (batch.type != ENTRY_BATCH || batch.topic != found->id || batch.batch.first_seq != extent->first_seq || batch.batch.count != extent->count)
+	else if (batch.type != ENTRY_BATCH || batch.topic != found->id || batch.batch.first_seq != extent->first_seq ||
+	         batch.batch.count != extent->count)
 		sim_wrong(oracle, FIGURE_OTHER, "the extent of seq %llu leads to another batch", (unsigned long long)extent->first_seq);
 	else
 		request = identify(oracle, found, frame + batch.batch.records_offset, &batch);
@@ -132,7 +136,8 @@ static void read_losses(const struct catalogue *now, struct sim_found *found)
 {
 	uint64_t seq = 0;
 
-	while (found->loss_count < SIM_LOSSES && catalogue_loss(now, found->slot, found->id, seq, &found->losses[found->loss_count]) == ERR_OK)
+	while (found->loss_count < SIM_LOSSES &&
+	       catalogue_loss(now, found->slot, found->id, seq, &found->losses[found->loss_count]) == ERR_OK)
 		seq = found->losses[found->loss_count++].to + 1;
 }
 

@@ -4,7 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-const char *const sim_op_names[SIM_OPS] = { "between", "open", "create", "allocate", "pwrite", "unlink", "sync_dir", "sync", "ephemeral_create",
+const char *const sim_op_names[SIM_OPS] = { "between", "open", "create", "allocate", "pwrite", "unlink", "sync_dir", "sync",
+	"ephemeral_create",
 	"ephemeral_retire", "failpoint" };
 
 uint64_t sim_random(uint64_t *state)
@@ -263,8 +264,10 @@ void sim_world_init(struct sim_world *world, struct memory_world *files, uint64_
 	world->monotonic_us = 1000000;
 	world->wall_ms = 1700000000000;
 	world->boot = 1;
-	world->ops = (struct ops){ .world = world, .list = world_list, .open = world_open, .create = world_create, .close = world_close, .size = world_size,
-		.allocate = world_allocate, .pwrite = world_pwrite, .pread = world_pread, .unlink = world_unlink, .sync_dir = world_sync_dir, .sync = world_sync,
+	world->ops = (struct ops){ .world = world, .list = world_list, .open = world_open, .create = world_create, .close = world_close,
+		.size = world_size,
+		.allocate = world_allocate, .pwrite = world_pwrite, .pread = world_pread, .unlink = world_unlink,
+		    .sync_dir = world_sync_dir, .sync = world_sync,
 		.sync_start = world_sync_start, .prepare_start = world_prepare_start, .ephemeral_create = world_ephemeral_create,
 		.ephemeral_list = world_ephemeral_list, .ephemeral_retire = world_ephemeral_retire, .wall_ms = world_wall_ms,
 		.monotonic_us = world_monotonic_us, .boot_token = world_boot_token, .random = world_random, .failpoint = world_failpoint };

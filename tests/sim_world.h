@@ -1,7 +1,7 @@
 /*
- * What lies between the engine and the simulated world in the crash-state enumerator: every call is counted, may be told to fail, and first gives the enumerator
- * the chance to look at what would be found if everything stopped right here. Clocks, randomness and the boot token are the run's own; syncs and preparations of
- * files end when the schedule says so.
+ * What lies between the engine and the simulated world in the crash-state enumerator: every call is counted, may be told to fail, and first
+ * gives the enumerator the chance to look at what would be found if everything stopped right here. Clocks, randomness and the boot token
+ * are the run's own; syncs and preparations of files end when the schedule says so.
  */
 #ifndef TOPICS_TESTS_SIM_WORLD_H
 #define TOPICS_TESTS_SIM_WORLD_H

@@ -1,11 +1,13 @@
 /*
- * The crash-state enumerator (FAULTS.md §3). A run is a workload of its seed on a simulated machine. At every call that the engine makes to the outside world the run
- * forks: the child is the machine as it would be found if everything stopped right there, in one of several ways; it recovers, reads everything back, goes on, and is
- * judged by an oracle that knows every ack and every byte. Other runs have one of their calls fail.
+ * The crash-state enumerator (FAULTS.md §3). A run is a workload of its seed on a simulated machine. At every call that the engine makes to
+ * the outside world the run forks: the child is the machine as it would be found if everything stopped right there, in one of several ways;
+ * it recovers, reads everything back, goes on, and is judged by an oracle that knows every ack and every byte. Other runs have one of their
+ * calls fail.
  *
  *     simulate [--states N] [--seed S] [--case SEED:CALL:VARIANT | --case SEED:OP:NTH:STICKY[:CALL:VARIANT]] [--verbose]
  *
- * Stops after N states (recoveries that were judged). Closes with the four figures of FAULTS.md; exits 1 unless all is well. Each failure prints its case.
+ * Stops after N states (recoveries that were judged). Closes with the four figures of FAULTS.md; exits 1 unless all is well. Each failure
+ * prints its case.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -127,10 +129,12 @@ static void write_more(struct simulation *sim, enum sim_crash crash)
 	for (unsigned name = 0; name < SIM_NAMES; name++) {
 		const struct sim_request *last = NULL;
 		for (unsigned i = 0; i < before; i++)
-			if (oracle->requests[i].name == name && oracle->requests[i].head.type == REQUEST_APPEND && oracle->requests[i].state == SIM_ANSWERED)
+			if (oracle->requests[i].name == name && oracle->requests[i].head.type == REQUEST_APPEND &&
+			    oracle->requests[i].state == SIM_ANSWERED)
 				last = &oracle->requests[i];
 		if (last != NULL)
-			sim_plan_append(oracle, name, last->ring, 1 + (uint32_t)sim_draw(&machine->random, 3), last->durability, &machine->random);
+			sim_plan_append(oracle, name, last->ring, 1 + (uint32_t)sim_draw(&machine->random, 3), last->durability,
+			                &machine->random);
 		/* After a death of processes alone a repeat of what was acked is never done again. */
 		if (last != NULL && (last->head.flags & REQUEST_HAS_KEY) && last->answer.status == ERR_OK && crash < CRASH_ALL)
 			sim_plan_repeat(oracle, (unsigned)(last - oracle->requests));
@@ -215,7 +219,8 @@ static void aftermath(struct simulation *sim, const struct variant *variant, con
 	machine->world.hook = second_hook;
 	machine->world.hook_context = sim;
 	if (call->op == SIM_PWRITE && variant->torn && call->length > SIM_WHOLE_WRITE)
-		machine->world.base->pwrite(machine->world.base->world, call->file, call->bytes, 1 + sim_draw(&machine->random, call->length), call->offset, &done);
+		machine->world.base->pwrite(machine->world.base->world, call->file, call->bytes,
+		                            1 + sim_draw(&machine->random, call->length), call->offset, &done);
 	end(sim, crash);
 	if (variant->twice) {
 		if (!until_second_crash(sim, crash))
@@ -249,7 +254,8 @@ static void wait_for(struct simulation *sim, pid_t child)
 		return;
 	sim->tally->figures[FIGURE_OTHER]++;
 	if (sim->tally->failures++ < FAILURES_SHOWN)
-		fprintf(stderr, "failed: --case %s: the engine died by signal %d%s\n", sim->label, WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+		fprintf(stderr, "failed: --case %s: the engine died by signal %d%s\n", sim->label,
+		        WIFSIGNALED(status) ? WTERMSIG(status) : 0,
 		        WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? " (it does not come to an end)" : "");
 }
 
@@ -267,14 +273,16 @@ static void explore(void *context, const struct sim_call *call)
 		if (sim->has_case && i != sim->case_variant)
 			continue;
 		memcpy(label, sim->label, sizeof label);
-		snprintf(sim->label + strlen(sim->label), sizeof sim->label - strlen(sim->label), ":%llu:%u", (unsigned long long)call->number, i);
+		snprintf(sim->label + strlen(sim->label), sizeof sim->label - strlen(sim->label), ":%llu:%u",
+		         (unsigned long long)call->number, i);
 		fflush(NULL);
 		child = fork();
 		if (child == 0) {
 			alarm(CHILD_SECONDS);
 			sim->machine->random ^= 0x9e3779b97f4a7c15u * (call->number * VARIANTS + i + 1);
 			if (sim->verbose)
-				fprintf(stderr, "case %s: before %s, crash %s\n", sim->label, sim_op_names[call->op], sim_crash_names[variants[i].crash]);
+				fprintf(stderr, "case %s: before %s, crash %s\n", sim->label, sim_op_names[call->op],
+				        sim_crash_names[variants[i].crash]);
 			aftermath(sim, &variants[i], call);
 			report(sim, &sim->machine->oracle);
 			_exit(0);
@@ -353,7 +361,8 @@ static void run_forked(struct simulation *sim, const struct sim_failure *failure
 
 static void label_failure(struct simulation *sim, const struct sim_failure *failure)
 {
-	snprintf(sim->label, sizeof sim->label, "%llu:%s:%llu:%d", (unsigned long long)sim->seed, sim_op_names[failure->op], (unsigned long long)failure->nth,
+	snprintf(sim->label, sizeof sim->label, "%llu:%s:%llu:%d", (unsigned long long)sim->seed, sim_op_names[failure->op],
+	         (unsigned long long)failure->nth,
 	         failure->sticky);
 }
 
@@ -376,7 +385,8 @@ static void run_failures(struct simulation *sim, const uint64_t *seen)
 
 	for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
 		for (int k = 0; k < 3 && seen[ops[i]] > 0; k++) {
-			struct sim_failure failure = make_failure(sim->seed, ops[i], sim_draw(&random, seen[ops[i]]), sim_draw(&random, 3) == 0);
+			struct sim_failure failure = make_failure(sim->seed, ops[i], sim_draw(&random, seen[ops[i]]),
+			                                          sim_draw(&random, 3) == 0);
 			label_failure(sim, &failure);
 			run_forked(sim, &failure, 12, NULL);
 		}
@@ -472,8 +482,11 @@ int main(int argc, char **argv)
 	figures = sim.tally->figures;
 	printf("%llu crash states at %llu crash points of %llu runs in %.1f s\n", (unsigned long long)sim.tally->states,
 	       (unsigned long long)sim.tally->crash_points, (unsigned long long)sim.tally->runs, (double)(milliseconds() - began) / 1000);
-	printf("figures: acked losses %llu, silent gaps %llu, reused seqs %llu, false tombstones %llu (crash states: %llu, other failures: %llu)\n",
-	       (unsigned long long)figures[FIGURE_ACKED_LOSS], (unsigned long long)figures[FIGURE_SILENT_GAP], (unsigned long long)figures[FIGURE_REUSED_SEQ],
-	       (unsigned long long)figures[FIGURE_FALSE_TOMBSTONE], (unsigned long long)sim.tally->states, (unsigned long long)figures[FIGURE_OTHER]);
+	printf("figures: acked losses %llu, silent gaps %llu, reused seqs %llu, false tombstones %llu "
+	       "(crash states: %llu, other failures: %llu)\n",
+	       (unsigned long long)figures[FIGURE_ACKED_LOSS], (unsigned long long)figures[FIGURE_SILENT_GAP],
+	    (unsigned long long)figures[FIGURE_REUSED_SEQ],
+	       (unsigned long long)figures[FIGURE_FALSE_TOMBSTONE], (unsigned long long)sim.tally->states,
+	    (unsigned long long)figures[FIGURE_OTHER]);
 	return sim.tally->failures == 0 ? 0 : 1;
 }

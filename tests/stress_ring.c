@@ -157,7 +157,8 @@ static void *logd_side(void *context)
 		uint32_t room;
 		uint64_t before = expected;
 		if (consumer == NULL) { /* now and then a new logd */
-			CHECK(ring_consumer_create(&consumer, race->request, LARGE_BYTES, (struct ring_release *)race->completion) == ERR_OK);
+			CHECK(ring_consumer_create(&consumer, race->request, LARGE_BYTES,
+			                           (struct ring_release *)race->completion) == ERR_OK);
 			CHECK(completion_writer_create(&writer, race->completion, &race->read_index) == ERR_OK);
 		}
 		room = completion_room(writer, &error);
@@ -216,8 +217,10 @@ struct race_topic {
 
 static struct topic_numbers numbers_of(const struct race_topic *topic)
 {
-	return (struct topic_numbers){ .id = topic->id, .head = topic->head, .durable = topic->head ^ topic->id, .earliest = topic->floor + 1,
-		.floor = topic->floor, .count = topic->head - topic->floor, .bytes = topic->head * 3 + topic->id, .last_write_ts = (int64_t)topic->head,
+	return (struct topic_numbers){ .id = topic->id, .head = topic->head, .durable = topic->head ^ topic->id,
+		.earliest = topic->floor + 1,
+		.floor = topic->floor, .count = topic->head - topic->floor, .bytes = topic->head * 3 + topic->id,
+		    .last_write_ts = (int64_t)topic->head,
 		.floor_reason = (uint32_t)topic->floor % 7 };
 }
 
@@ -249,7 +252,8 @@ static void append_extents(struct catalogue_race *race, struct race_topic *topic
 
 	for (uint64_t i = 0; i < batches; i++) {
 		uint32_t count = 1 + (uint32_t)(topic->head % 5);
-		struct extent extent = { .first_seq = topic->head + 1, .count = count, .offset = (topic->head + 1) * 64, .payload = topic->id,
+		struct extent extent = { .first_seq = topic->head + 1, .count = count, .offset = (topic->head + 1) * 64,
+			.payload = topic->id,
 			.length = count * 8, .file = (uint32_t)(topic->head + 1), .entry = 96 };
 		CHECK(catalogue_extent_add(race->writer, topic->slot, &extent) == ERR_OK);
 		topic->head += count;

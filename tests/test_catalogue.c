@@ -66,7 +66,8 @@ static uint64_t id_of(struct fixture *f, uint32_t slot)
 
 static void add_extent(struct fixture *f, uint32_t slot, uint64_t first, uint32_t count)
 {
-	struct extent extent = { .first_seq = first, .count = count, .offset = first * 100, .length = 8, .file = 3, .entry = 96, .payload = count };
+	struct extent extent = { .first_seq = first, .count = count, .offset = first * 100, .length = 8, .file = 3, .entry = 96,
+		.payload = count };
 
 	assert_int_equal(catalogue_extent_add(f->writer, slot, &extent), ERR_OK);
 }
@@ -119,7 +120,8 @@ static void object_of_another_size_or_version_is_refused(void **state)
 static void added_topic_is_found_with_all_it_has(void **state)
 {
 	struct fixture *f = *state;
-	struct topic_numbers in = { .id = 9, .head = 5, .durable = 4, .earliest = 2, .floor = 1, .count = 4, .bytes = 77, .last_write_ts = -3, .floor_reason = 2 };
+	struct topic_numbers in = { .id = 9, .head = 5, .durable = 4, .earliest = 2, .floor = 1, .count = 4, .bytes = 77,
+		.last_write_ts = -3, .floor_reason = 2 };
 	struct topic_numbers out;
 	struct topic_config config;
 	char name[TOPIC_NAME_MAX + 1];
@@ -232,7 +234,8 @@ static void names_are_found_through_removals_in_any_order(void **state)
 		for (int k = 0; k < NAMES; k++) {
 			uint64_t hash = catalogue_get(&f->writer->map->topics[slots[k]].hash);
 			snprintf(name, sizeof name, "n%d", k);
-			assert_int_equal(catalogue_writer_find(f->writer, hash, name, strlen(name)), there[k] ? (int64_t)slots[k] : CATALOGUE_NO_SLOT);
+			assert_int_equal(catalogue_writer_find(f->writer, hash, name, strlen(name)),
+			                 there[k] ? (int64_t)slots[k] : CATALOGUE_NO_SLOT);
 		}
 	}
 }

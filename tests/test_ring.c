@@ -56,7 +56,8 @@ static int tear_down(void **state)
 static bool publish(struct fixture *f, size_t length)
 {
 	uint8_t *entry = ring_reserve(f->producer, length);
-	struct request head = { .length = (uint32_t)length, .type = REQUEST_APPEND, .id = f->id + 1, .body_length = (uint32_t)(length - sizeof head) };
+	struct request head = { .length = (uint32_t)length, .type = REQUEST_APPEND, .id = f->id + 1,
+		.body_length = (uint32_t)(length - sizeof head) };
 
 	if (entry == NULL)
 		return false;
@@ -69,7 +70,8 @@ static bool publish(struct fixture *f, size_t length)
 
 static bool publish_large(struct fixture *f, size_t bytes)
 {
-	struct request head = { .length = sizeof head, .type = REQUEST_APPEND, .flags = REQUEST_LARGE, .id = f->id + 1, .body_length = (uint32_t)bytes };
+	struct request head = { .length = sizeof head, .type = REQUEST_APPEND, .flags = REQUEST_LARGE, .id = f->id + 1,
+		.body_length = (uint32_t)bytes };
 	size_t size;
 	uint8_t *area = ring_reserve_large(f->producer, &size), *entry;
 
@@ -407,7 +409,8 @@ static void entry_that_is_not_counted_as_published_is_refused(void **state)
 
 static void entry_of_a_wrong_length_is_refused(void **state)
 {
-	static const uint32_t wrong[] = { 0, 8, 120, 127, 129, 248, 255, 257, 264, RING_ENTRY_MAX, RING_ENTRY_MAX + 8, UINT32_MAX, UINT32_MAX - 7 };
+	static const uint32_t wrong[] = { 0, 8, 120, 127, 129, 248, 255, 257, 264, RING_ENTRY_MAX, RING_ENTRY_MAX + 8, UINT32_MAX,
+		UINT32_MAX - 7 };
 	struct fixture *f = *state;
 	uint8_t *entry = (uint8_t *)f->request + RING_DATA_OFFSET;
 

@@ -11,8 +11,10 @@
 static struct topic_config unusual(void)
 {
 	struct topic_config config = {
-		.type = TOPIC_QUEUE, .durability = DURABILITY_FSYNC, .discard = DISCARD_REJECT, .has_priority = true, .leases_durable = true,
-		.priority = -7, .ttl_ms = 1, .cap_records = 2, .cap_bytes = 3, .idempotency_window_ms = 4, .lease_ms = 5, .claim_jitter_ms = 6,
+		.type = TOPIC_QUEUE, .durability = DURABILITY_FSYNC, .discard = DISCARD_REJECT, .has_priority = true,
+		    .leases_durable = true,
+		.priority = -7, .ttl_ms = 1, .cap_records = 2, .cap_bytes = 3, .idempotency_window_ms = 4, .lease_ms = 5,
+		    .claim_jitter_ms = 6,
 		.max_deliveries = UINT64_MAX, .dead_letter_length = 9, .dead_letter = "dead:jobs",
 	};
 
@@ -73,7 +75,8 @@ static void every_wrong_value_is_refused(void **state)
 {
 	/* offset, value of that byte */
 	static const uint8_t wrong[][2] = {
-		{ 0, 0 }, { 0, 2 }, { 1, 2 }, { 2, 4 }, { 3, 2 }, { 4, 0x71 }, { 5, 1 }, { 7, 0x80 }, { 4, 0x10 }, /* no priority flag, but a value */
+		{ 0, 0 }, { 0, 2 }, { 1, 2 }, { 2, 4 }, { 3, 2 }, { 4, 0x71 }, { 5, 1 }, { 7, 0x80 }, { 4, 0x10 },
+		    /* no priority flag, but a value */
 		{ 12, 10 }, { 12, 8 }, { 12, 0 }, { 13, 1 }, { 15, 0xff }, { 72, '.' }, { 74, '/' }, { 80, 0 }, { 81, 'x' }, { 87, 1 },
 	};
 	struct topic_config config = unusual();

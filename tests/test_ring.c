@@ -284,6 +284,22 @@ static void next_logd_goes_on_behind_what_was_released(void **state)
 	assert_int_equal(atomic_load(&f->release->released), atomic_load(&f->request->tail));
 }
 
+/* Whatever reason it was passed over for: a third logd must not do it again because an older entry is still held. */
+static void entry_that_was_skipped_behind_a_held_one_is_released_for_the_logd_after(void **state)
+{
+	struct fixture *f = *state;
+	struct request head;
+	uint64_t number;
+
+	assert_true(publish(f, 256) && publish(f, 256));
+	take(f, 1);
+	assert_int_equal(ring_peek(f->consumer, &head, &number), ERR_OK);
+	ring_skip(f->consumer, &head);
+	next_logd(f);
+	assert_false(ring_is_released(f->consumer, 0));
+	assert_true(ring_is_released(f->consumer, 1));
+}
+
 /* The stores of a release, each time with a death right behind one of them: entries are neither lost nor counted wrong. */
 static void death_between_any_two_stores_of_a_release_loses_nothing(void **state)
 {
@@ -521,6 +537,7 @@ int main(void)
 		CASE(more_entries_than_slots_are_never_outstanding),
 		CASE(large_area_is_free_again_with_its_own_mark),
 		CASE(next_logd_goes_on_behind_what_was_released),
+		CASE(entry_that_was_skipped_behind_a_held_one_is_released_for_the_logd_after),
 		CASE(death_between_any_two_stores_of_a_release_loses_nothing),
 		CASE(deaths_count_for_the_entry_that_was_being_taken),
 		CASE(death_while_nothing_was_being_taken_is_nobodys),

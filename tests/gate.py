@@ -73,7 +73,8 @@ class Gate:
             if not self.run("configure " + kind, [configure, "--quiet"] + BUILDS[kind], cwd=directory, counts=False):
                 return False
         jobs = "-j%d" % max(2, os.cpu_count() or 2)
-        return self.run("build " + kind, ["make", "--no-print-directory", jobs] + target, cwd=directory, counts=False)
+        # One goal after the other: `all` makes itself anew below, and two makes at once would build the same objects.
+        return all(self.run("build %s %s" % (kind, goal), ["make", "--no-print-directory", jobs, goal], cwd=directory, counts=False) for goal in target)
 
     def environment(self, kind):
         directory = self.build_dir(kind)

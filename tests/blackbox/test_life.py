@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""Settings, start, stop, lock, restarts."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from harness import cases  # noqa: E402
+from harness.cases import case, same, truth  # noqa: E402
+from harness.server import Server, topicsd_path, until  # noqa: E402
+
+
+def run(*arguments, **settings):
+    env = {k: v for k, v in os.environ.items() if not k.startswith("TOPICS_")}
+    env.update(settings)
+    return subprocess.run([topicsd_path()] + list(arguments), env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
+
+
+def with_server(body, **settings):
+    server = Server(settings=settings).start()
+    try:
+        body(server)
+    finally:
+        server.close()
+
+
+@case
+def bad_settings_are_refused_before_anything_is_touched(_):
+    root = tempfile.mkdtemp()
+    where = os.path.join(root, "data")
+    for settings in ({"TOPICS_PORT": "70000"}, {"TOPICS_PORT": "x"}, {"TOPICS_WORKERS": "0"}, {"TOPICS_MAX_BODY_BYTES": "-1"}, {"TOPICS_SYNC_INTERVAL_MS": "1s"}, {"TOPICS_PROBE_AUTH": "yes"},
+                     {"TOPICS_API_KEYS": "secret"}, {"TOPICS_HOST": "0.0.0.0"}, {"TOPICS_SEGMENT_MAX_BYTES": "4095"}, {"TOPICS_MAX_TOPICS": ""}):
+        done = run(TOPICS_DATA_DIR=where, **settings)
+        same(done.returncode, 2, "status with %r" % settings)
+        truth(done.stdout.startswith(b"topicsd: ") and b"secret" not in done.stdout, "message %r" % done.stdout)
+    for argument in ("--nonsense", "--port", "--port=x", "x"):
+        same(run(argument, TOPICS_DATA_DIR=where).returncode, 2, "status with " + argument)
+    truth(not os.path.exists(where), "nothing was touched")
+
+
+@case
+def help_version_and_check_say_what_there_is(_):
+    text = run("--help").stdout.decode()
+    for name in ("--max-body-bytes", "TOPICS_SYNC_INTERVAL_MS", "--segment-max-bytes", "Exit status"):
+        truth(name in text, name + " in --help")
+    same(run("--version").stdout.split()[0], b"topicsd", "version")
+    done = run("-t", "--port=4321", TOPICS_PORT="5", TOPICS_NONSENSE="1")
+    truth(done.returncode == 0 and b"4321" in done.stdout and b"TOPICS_NONSENSE" in done.stdout, "check %r" % done.stdout)
+
+
+@case
+def an_open_bind_is_possible_when_it_is_meant(_):
+    with_server(lambda s: same(s.call("GET", "/v0/health").status, 200, "status"), TOPICS_HOST="0.0.0.0", TOPICS_ALLOW_INSECURE_NO_AUTH="1")
+
+
+@case
+def a_second_server_names_the_holder_and_refuses(_):
+    def body(s):
+        done = run(TOPICS_DATA_DIR=s.data, TOPICS_PORT="0")
+        same(done.returncode, 1, "status")
+        truth(str(s.process.pid).encode() in done.stdout, "holder in %r" % done.stdout)
+        same(s.call("GET", "/v0/ready").status, 200, "the first goes on")
+    with_server(body)
+
+
+@case
+def an_orderly_stop_keeps_heads_configurations_and_records(_):
+    def body(s):
+        for durability in ("ephemeral", "memory", "disk", "fsync"):
+            s.call("PUT", "/v0/topics/" + durability, {"durability": durability, "cap_records": 99})
+            for n in range(30):
+                s.call("POST", "/v0/topics/" + durability, {"records": [{"data": n}], "idempotency_key": "k%d" % n})
+        before = {d: s.call("GET", "/v0/topics/" + d).json for d in ("ephemeral", "memory", "disk", "fsync")}
+        for _ in range(3):
+            same(s.stop(), 0, "exit status")
+            s.start()
+            for name, was in before.items():
+                now = s.call("GET", "/v0/topics/" + name).json
+                same((now["head_seq"], now["config"], now["epoch"]), (was["head_seq"], was["config"], was["epoch"]), name)
+                page = s.call("POST", "/v0/topics/%s/diff" % name, {"limit": 100}).json
+                if name == "ephemeral":
+                    same((page["tombstone"]["reason"], page["tombstone"]["gap_to"], now["count"]), ("restart", 30, 0), "ephemeral")
+                else:
+                    same(([r["data"] for r in page["records"]], page["tombstone"]), (list(range(30)), None), name)
+            again = s.call("POST", "/v0/topics/disk", {"records": [{"data": 0}], "idempotency_key": "k7"}).json
+            same((again["deduped"], again["seqs"]), (True, [8]), "a repeat after the restart")
+    with_server(body)
+
+
+@case
+def ephemeral_records_outlive_logd_and_workers_and_their_end_is_announced(_):
+    def body(s):
+        s.call("PUT", "/v0/topics/e", {"durability": "ephemeral"})
+        for n in range(50):
+            s.call("POST", "/v0/topics/e", {"records": [{"data": n}] * 3})
+        for pick in (s.logd, lambda: s.workers()[0], s.logd):
+            victim = pick()
+            os.kill(victim, signal.SIGKILL)
+            until(lambda: not os.path.exists("/proc/%d" % victim), what="its death")
+            s.wait_ready()
+            page = s.call("POST", "/v0/topics/e/diff", {"limit": 1000}).json
+            same((len(page["records"]), page["tombstone"]), (150, None), "records")
+        s.kill_all()
+        s.start()
+        page = s.call("POST", "/v0/topics/e/diff", {}).json
+        same((page["tombstone"]["gap_from"], page["tombstone"]["reason"], page["records"]), (1, "restart", []), "after the daemon's end")
+        truth(s.call("POST", "/v0/topics/e", {"records": [{"data": 1}]}).json["first_seq"] == page["tombstone"]["gap_to"] + 1 > 150, "numbering goes on above")
+    with_server(body)
+
+
+@case
+def the_bound_of_the_ephemeral_log_evicts_the_oldest_and_says_so(_):
+    def body(s):
+        s.call("PUT", "/v0/topics/e", {"durability": "ephemeral"})
+        last = 0
+        for n in range(60):
+            last = s.call("POST", "/v0/topics/e", {"records": [{"data": "x" * 50000}] * 2}).json["last_seq"]
+        page = s.call("POST", "/v0/topics/e/diff", {"limit": 1}).json
+        truth(page["tombstone"]["reason"] == "cap" and page["tombstone"]["gap_from"] == 1, "tombstone %r" % page["tombstone"])
+        state = s.call("GET", "/v0/topics/e").json
+        same((state["earliest_seq"], state["head_seq"], state["count"]), (page["tombstone"]["gap_to"] + 1, last, last - page["tombstone"]["gap_to"]), "state")
+        same(page["records"][0]["$seq"], state["earliest_seq"], "first record")
+    with_server(body, TOPICS_EPHEMERAL_MAX_BYTES=str(2 << 20), TOPICS_SEGMENT_MAX_BYTES=str(512 << 10))
+
+
+@case
+def as_many_topics_as_the_limit_and_no_more(_):
+    def body(s):
+        for n in range(5):
+            same(s.call("POST", "/v0/topics/t%d" % n, {"records": [{"data": 1}]}).status, 201, "topic %d" % n)
+        for answer in (s.call("POST", "/v0/topics/t5", {"records": [{"data": 1}]}), s.call("PUT", "/v0/topics/t5", {})):
+            same((answer.status, answer.code, answer.json["error"]["detail"]["limit"]), (429, "throttled", "max_topics"), "one more")
+            truth(int(answer.headers["retry-after"]) >= 1, "Retry-After")
+        same(s.call("POST", "/v0/topics/t0", {"records": [{"data": 1}]}).status, 200, "an old one")
+        s.call("DELETE", "/v0/topics/t0")
+        same(s.call("PUT", "/v0/topics/t5", {}).status, 201, "after a deletion")
+    with_server(body, TOPICS_MAX_TOPICS="5")
+
+
+@case
+def large_batches_pass_through_the_large_area_and_files_of_their_own(_):
+    def body(s):
+        for size in (900000, 1 << 20):
+            answer = s.call("POST", "/v0/topics/big", {"records": [{"data": "y" * (size - 2)}] * 12})
+            truth(answer.status in (200, 201), "status %r" % answer)
+        os.kill(s.logd(), signal.SIGKILL)
+        s.wait_ready()
+        page = s.call("POST", "/v0/topics/big/diff", {"max_batch_bytes": 8 << 20}).json
+        same(len(page["records"]), 9, "records of a page of 8 MiB")
+        same(s.call("GET", "/v0/topics/big/records/24").json["data"], "y" * ((1 << 20) - 2), "the last one")
+    with_server(body, TOPICS_SEGMENT_MAX_BYTES="65536")
+
+
+@case
+def a_stopped_logd_leads_to_commit_unknown_and_then_to_one_write(_):
+    def body(s):
+        s.call("PUT", "/v0/topics/a", {})
+        logd = s.logd()
+        os.kill(logd, signal.SIGSTOP)
+        answer = s.call("POST", "/v0/topics/a", {"records": [{"data": 1}], "idempotency_key": "k"})
+        same((answer.status, answer.code), (503, "commit_unknown"), "answer")
+        truth(int(answer.headers["retry-after"]) >= 1, "Retry-After")
+        same(s.call("POST", "/v0/topics/a/diff", {}).status, 200, "reads go on")
+        os.kill(logd, signal.SIGCONT)
+        again = s.call("POST", "/v0/topics/a", {"records": [{"data": 1}], "idempotency_key": "k"}).json
+        same((again["seqs"], again["head_seq"]), ([1], 1), "one write")
+    with_server(body)
+
+
+if __name__ == "__main__":
+    sys.exit(cases.main(lambda: None))

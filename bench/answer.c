@@ -43,6 +43,12 @@ void dispatch_body(struct exchange *exchange)
 	exchange_plain(exchange, 200, "application/json");
 }
 
+bool dispatch_is_write(const struct exchange *exchange)
+{
+	(void)exchange;
+	return true;
+}
+
 uint64_t worker_now_us(void)
 {
 	struct timespec now;

@@ -10,7 +10,7 @@
 #include "worker/config_json.h"
 #include "worker/worker.h"
 
-enum { CURSOR_VERSION = 1, PAGE_DEFAULT = 100, PAGE_MAX = 1000, CURSOR_MAX = 512, IDLE_ZERO_MS = 300000 };
+enum { CURSOR_VERSION = 1, PAGE_DEFAULT = 100, PAGE_MAX = 1000, CURSOR_MAX = 512, LIST_TEXT = 8 * 1024 + 1 /* no longer than a target */, IDLE_ZERO_MS = 300000 };
 
 /* API.md §2 `auto_priority`: 500 halved with every 30 s since the last read. */
 static int64_t effective_priority(const struct topic_config *config, int64_t last_read, int64_t now)
@@ -131,9 +131,9 @@ static enum error cursor_read(const char *text, size_t length, char name[TOPIC_N
 }
 
 struct listing {
-	char prefix[4096];
+	char prefix[LIST_TEXT];
 	size_t prefix_length;
-	char from[4096];
+	char from[LIST_TEXT];
 	size_t from_length;
 	bool after;
 	uint64_t page_size;

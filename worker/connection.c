@@ -36,6 +36,7 @@ struct connection {
 	struct exchange *first, *last;           /* in the order of their requests */
 	unsigned queued;
 	struct exchange *reading;                /* the last of them, whose body is still coming */
+	struct exchange *held;                   /* the last of them, complete, which may not be begun yet */
 	struct http_body body;
 	uint64_t progress_us;
 	uint64_t requests;
@@ -267,7 +268,7 @@ static void send_answers(struct connection *connection)
 
 static bool may_read(const struct connection *connection)
 {
-	return !connection->lingering && connection->queued < PIPELINE_MAX && connection->unsent < UNSENT_MAX;
+	return !connection->lingering && connection->held == NULL && connection->queued < PIPELINE_MAX && connection->unsent < UNSENT_MAX;
 }
 
 /* Back-pressure: while too much of this connection is unanswered or unsent nothing more is read from it. */
@@ -424,6 +425,27 @@ static enum error take_payload(struct connection *connection, const char *payloa
 	return ERR_OK;
 }
 
+/*
+ * Requests of one connection take effect in their order (RFC 9112 9.3.2). Writes may follow each other without waiting, since the ring keeps their order; anything else waits until
+ * what came before it has been answered.
+ */
+static bool must_wait(const struct connection *connection, const struct exchange *exchange)
+{
+	for (const struct exchange *before = connection->first; before != exchange; before = before->next)
+		if (!before->done && !(dispatch_is_write(before) && dispatch_is_write(exchange)))
+			return true;
+	return false;
+}
+
+static void begin_held(struct connection *connection)
+{
+	struct exchange *exchange = connection->held;
+	if (exchange == NULL || must_wait(connection, exchange))
+		return;
+	connection->held = NULL;
+	dispatch_body(exchange);
+}
+
 static void body_complete(struct connection *connection)
 {
 	struct exchange *exchange = connection->reading;
@@ -436,7 +458,12 @@ static void body_complete(struct connection *connection)
 		exchange->body = exchange->body_buffer.bytes;
 		exchange->body_length = exchange->body_buffer.length;
 	}
-	dispatch_body(exchange);
+	if (!must_wait(connection, exchange))
+		dispatch_body(exchange);
+	else if (exchange_keep_body(exchange) == ERR_OK)
+		connection->held = exchange;
+	else
+		exchange_error(exchange, ERR_INTERNAL, NULL, "the server has no memory left; try again");
 }
 
 /* True if something was taken and the body goes on or is done. */
@@ -489,7 +516,7 @@ static void parse(struct connection *connection)
 	if (connection->busy)
 		return;
 	connection->busy = true;
-	while (!connection->dead && !connection->no_more && connection->queued < PIPELINE_MAX + (connection->reading != NULL) &&
+	while (!connection->dead && !connection->no_more && connection->held == NULL && connection->queued < PIPELINE_MAX + (connection->reading != NULL) &&
 	       (connection->in_start < connection->in_end) && connection->unsent < UNSENT_MAX)
 		if (!(connection->reading != NULL ? parse_body(connection) : parse_head(connection)))
 			break;
@@ -580,6 +607,7 @@ static void flush_one(struct connection *connection)
 	send_answers(connection);
 	if (connection->dead)
 		return;
+	begin_held(connection);
 	if (!connection->no_more && connection->in_start < connection->in_end && may_read(connection))
 		parse(connection); /* requests that waited for room */
 	if (!connection->dead)

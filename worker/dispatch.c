@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "worker/api.h"
 #include "worker/route.h"
 #include "worker/worker.h"
 
@@ -92,4 +93,11 @@ void dispatch_body(struct exchange *exchange)
 		refuse_type(exchange, error);
 	else
 		method->handler(exchange);
+}
+
+bool dispatch_is_write(const struct exchange *exchange)
+{
+	const struct route_method *method = exchange->route != NULL ? route_method(exchange->route, exchange->method) : NULL;
+	return method != NULL && (method->handler == api_topic_append || method->handler == api_topic_put || method->handler == api_topic_patch ||
+	                          method->handler == api_topic_delete);
 }

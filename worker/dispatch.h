@@ -10,4 +10,7 @@ void dispatch_head(struct exchange *exchange, const struct http_head *head, stru
 /* The body is there (exchange->body): calls the handler. */
 void dispatch_body(struct exchange *exchange);
 
+/* It goes through the ring to logd, which keeps the order of such requests. */
+bool dispatch_is_write(const struct exchange *exchange);
+
 #endif

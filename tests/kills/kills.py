@@ -144,6 +144,7 @@ class Kills:
         self.failures = []
         self.round = 0
         self.one_shot = False
+        self.logd_deaths = 0     # since the daemon's start
         self.server = None
         self.compared = 0
 
@@ -201,11 +202,17 @@ class Kills:
     def one_round(self, kind):
         ends = kind in self.ENDS
         self.round += 1
+        if self.logd_deaths >= 3:
+            # From its second death within a minute on logd is started later and later, at last past the time that clients wait.
+            self.stop()
+            self.server.start()
+            self.logd_deaths = 0
         load = Load(self)
         load.start()
         until(lambda: load.answers >= 20, 30, "twenty answers of the load")
         load.stopping.wait(self.rng.random() * 0.1)
         getattr(self, kind)()
+        self.logd_deaths = 0 if ends else self.logd_deaths + {"kill_worker": 0, "kill_logd_twice": 2}.get(kind, 1)
         if ends:
             load.stop()
             self.look_at_image(kind)

@@ -10,10 +10,12 @@ struct building {
 	bool created;
 	bool ceiling;           /* it carries a new ceiling */
 	uint64_t new_ceiling;
-	uint8_t *frame;
-	uint32_t ahead;         /* bytes of entries that were left free before the records */
-	bool in_ephemeral;      /* the log in which `frame` is reserved */
+	uint64_t reservation;   /* how much the next ceiling will reserve */
+	struct log *log;        /* where it goes */
+	const struct records *records;
 };
+
+enum outcome { GO_ON, ANSWERED, WAITS };
 
 static struct completion about(const struct topic *topic, enum error status)
 {
@@ -26,30 +28,37 @@ static struct completion about(const struct topic *topic, enum error status)
 	return completion;
 }
 
-static void answer(struct engine *engine, const struct taken *taken, struct topic *topic, const struct completion *completion)
+/* The log that this topic's frames go to, but for those that change what outlives the daemon. */
+static struct log *log_of(const struct engine *engine, const struct topic *topic)
+{
+	return topic->config.durability == DURABILITY_EPHEMERAL && topic->unpublished_disk == 0 ? engine->ephemeral : engine->disk;
+}
+
+static enum outcome answer(struct engine *engine, const struct taken *taken, struct topic *topic, const struct completion *completion)
 {
 	/* An answer that rests on something that is not published waits until it is (ARCHITECTURE §3, 6). */
 	if (topic != NULL && topic->unpublished > 0)
-		answer_later(engine, taken, topic, completion);
-	else
-		answer_now(engine, taken, completion, NULL);
+		return answer_later(engine, taken, topic, completion, log_of(engine, topic)) ? ANSWERED : WAITS;
+	answer_now(engine, taken, completion, NULL);
+	return ANSWERED;
 }
 
-void answer_later(struct engine *engine, const struct taken *taken, struct topic *topic, const struct completion *completion)
+bool answer_later(struct engine *engine, const struct taken *taken, struct topic *topic, const struct completion *completion, struct log *log)
 {
 	struct entry entry = { .type = ENTRY_ANSWER, .topic = topic->id };
 	struct log_place place;
-	bool ephemeral = topic->config.durability == DURABILITY_EPHEMERAL && topic->unpublished_disk == 0;
 
 	entry.answer.status = completion->status;
 	entry.answer.flags = (completion->flags & COMPLETION_DEDUPED ? ENTRY_DEDUPED : 0u);
 	entry.answer.first_seq = completion->first_seq;
 	entry.answer.head = completion->head;
 	entry.answer.count = completion->count;
-	if (append_entries(engine, ephemeral ? engine->ephemeral : engine->disk, true, &entry, 1, taken->ring->incarnation, taken->view.head.id,
-	                   &place) != ERR_OK) {
-		answer_now(engine, taken, &(struct completion){ .status = ERR_STORAGE_FAILED }, NULL);
-		return;
+	enum error error = append_entries(engine, log, true, &entry, 1, taken->ring->incarnation, taken->view.head.id, &place);
+	if (error == ERR_AGAIN)
+		return false;
+	if (error != ERR_OK) {
+		answer_now(engine, taken, &(struct completion){ .status = (uint16_t)error }, NULL);
+		return true;
 	}
 	struct pending *pending = pending_new(engine);
 	pending->topic = topic;
@@ -57,48 +66,46 @@ void answer_later(struct engine *engine, const struct taken *taken, struct topic
 	pending->entry = taken->number;
 	pending->end = place.lsn + place.length;
 	pending->kind = ENTRY_ANSWER;
-	pending->ephemeral = ephemeral;
+	pending->ephemeral = log == engine->ephemeral;
 	pending->completion = *completion;
 	pending->completion.request_id = taken->view.head.id;
 	pending->completion.type = taken->view.head.type;
 	pending_queue(engine, pending);
+	return true;
 }
 
 /* A repeat gets what the first got; looked at before the other conditions, so that a retry is answered as its first try was. */
-static bool is_repeat(struct engine *engine, const struct taken *taken, struct topic *topic, uint8_t hash[KEY_HASH])
+static enum outcome answer_repeat(struct engine *engine, const struct taken *taken, struct topic *topic, uint8_t hash[KEY_HASH])
 {
 	const struct request *head = &taken->view.head;
 	if (!(head->flags & REQUEST_HAS_KEY))
-		return false;
+		return GO_ON;
 	keys_hash(hash, topic->id, taken->view.key, head->key_length);
 	const struct key_entry *first = keys_find(engine->keys, topic->id, hash);
 	/* What was given up is not there to be repeated: its writer may never have heard of it and must not be told that it stands. */
 	if (first == NULL || topic_seq_lost(topic, first->first_seq) || (uint64_t)(stamp(engine) - first->ts) > topic->config.idempotency_window_ms)
-		return false;
+		return GO_ON;
 	struct completion completion = about(topic, ERR_OK);
 	completion.flags = COMPLETION_DEDUPED;
 	completion.first_seq = first->first_seq;
 	completion.count = first->count;
-	answer(engine, taken, topic, &completion);
-	return true;
+	return answer(engine, taken, topic, &completion);
 }
 
-static bool refused_by_state(struct engine *engine, const struct taken *taken, struct topic *topic)
+static enum outcome refuse_by_state(struct engine *engine, const struct taken *taken, struct topic *topic)
 {
 	const struct request *head = &taken->view.head;
 	uint64_t at = topic != NULL ? topic->head : 0, epoch = topic != NULL ? topic->id : 0;
 	if (((head->flags & REQUEST_EXPECT_HEAD) && head->expect_head != at) || ((head->flags & REQUEST_EXPECT_EPOCH) && head->expect_epoch != epoch)) {
 		struct completion completion = about(topic, ERR_HEAD_MISMATCH);
-		answer(engine, taken, topic, &completion);
-		return true;
+		return answer(engine, taken, topic, &completion);
 	}
 	const struct topic_config *config = topic != NULL ? &topic->config : taken->has_config ? &taken->config : NULL;
 	if (config != NULL && config_refuses(config, head->count, head->payload)) {
 		struct completion completion = about(topic, ERR_RECORD_TOO_LARGE);
-		answer(engine, taken, topic, &completion);
-		return true;
+		return answer(engine, taken, topic, &completion);
 	}
-	return false;
+	return GO_ON;
 }
 
 /* `create` given decides; else auto_create of the inline configuration; else a write makes its topic. */
@@ -115,23 +122,23 @@ static bool too_many_topics(const struct engine *engine)
 	return (most != 0 && topic_table_count(engine->topics) >= most) || topic_table_count(engine->topics) >= CATALOGUE_TOPICS - 1024;
 }
 
-/* The topic that this write makes; NULL when it was refused. */
-static struct topic *create_by_append(struct engine *engine, const struct taken *taken)
+/* Makes the topic of this write, unless the write is refused. */
+static enum outcome create_by_append(struct engine *engine, const struct taken *taken, struct topic **out)
 {
 	const char *name = (const char *)taken->view.name;
 	struct topic *old = find_deleting(engine, name, taken->view.head.name_length);
 	struct topic_config config;
 	if (!may_create(taken)) {
 		struct completion completion = { .status = ERR_TOPIC_NOT_FOUND };
-		answer(engine, taken, old, &completion);
-		return NULL;
+		return answer(engine, taken, old, &completion);
 	}
-	if (refused_by_state(engine, taken, NULL))
-		return NULL;
+	enum outcome outcome = refuse_by_state(engine, taken, NULL);
+	if (outcome != GO_ON)
+		return outcome;
 	if (too_many_topics(engine)) {
 		struct completion completion = { .status = ERR_THROTTLED, .body_length = 10 };
 		answer_now(engine, taken, &completion, "max_topics");
-		return NULL;
+		return ANSWERED;
 	}
 	if (taken->has_config)
 		config = taken->config;
@@ -140,11 +147,12 @@ static struct topic *create_by_append(struct engine *engine, const struct taken 
 	struct topic *topic = topic_make(topic_new_id(engine), name, taken->view.head.name_length, &config);
 	if (topic == NULL) {
 		answer_now(engine, taken, &(struct completion){ .status = ERR_INTERNAL }, NULL);
-		return NULL;
+		return ANSWERED;
 	}
 	topic_table_add(engine->topics, topic);
 	undo_note(engine, UNDO_CREATED, topic);
-	return topic;
+	*out = topic;
+	return GO_ON;
 }
 
 /* Seqs are reserved ahead by a synced ceiling (I-6): a new one is written when a quarter of the reservation is left. */
@@ -153,17 +161,16 @@ static void plan_ceiling(struct building *b, uint64_t last_seq, uint32_t count)
 	struct topic *topic = b->topic;
 	if (b->created) {
 		b->new_ceiling = 2 * (uint64_t)count > CEILING_FIRST ? 2 * (uint64_t)count : CEILING_FIRST;
-		topic->reservation = CEILING_FIRST;
+		b->reservation = CEILING_FIRST;
 		return;
 	}
-	if (topic->reservation == 0)
-		topic->reservation = CEILING_FIRST;
-	if (last_seq + topic->reservation / 4 <= topic->ceiling)
+	b->reservation = topic->reservation != 0 ? topic->reservation : CEILING_FIRST;
+	if (last_seq + b->reservation / 4 <= topic->ceiling)
 		return;
 	b->ceiling = true;
-	b->new_ceiling = last_seq + topic->reservation;
-	if (topic->reservation < CEILING_RESERVATION_MAX)
-		topic->reservation *= 2;
+	b->new_ceiling = last_seq + b->reservation;
+	if (b->reservation < CEILING_RESERVATION_MAX)
+		b->reservation *= 2;
 }
 
 /* Fills in each record's CRC and the table of offsets behind the records. They were checked as a whole in this private copy. */
@@ -215,29 +222,38 @@ static unsigned make_entries(const struct taken *taken, const struct building *b
 	return count;
 }
 
+/* Room in the frame's log for what was copied elsewhere: the one case in which records are copied twice. ERR_AGAIN also while the other log
+ * gathers. */
+static enum error find_room(struct engine *engine, const struct building *b, uint64_t size, uint8_t **frame)
+{
+	return other_gathers(engine, b->log) ? ERR_AGAIN : log_reserve(b->log, size, false, frame);
+}
+
 /* Appends the frame; on success the place and the batch entry's offset are set. */
-static enum error seal(struct engine *engine, const struct taken *taken, struct building *b, bool ephemeral, struct log_place *place, uint32_t *entry)
+static enum error seal(struct engine *engine, const struct taken *taken, struct building *b, struct log_place *place, uint32_t *entry)
 {
 	const struct request *head = &taken->view.head;
-	struct log *log = ephemeral ? engine->ephemeral : engine->disk;
+	const struct records *from = b->records;
 	struct frame_head frame = { .incarnation = taken->ring->incarnation, .request_id = head->id, .ts = stamp(engine) };
 	struct entry entries[3];
-	uint8_t config[TOPIC_CONFIG_MAX], *at = b->frame, *records = b->frame + FRAME_HEAD + b->ahead;
+	uint8_t config[TOPIC_CONFIG_MAX], *at;
 	unsigned count = make_entries(taken, b, entries, config);
 
 	for (unsigned i = 0; i < count; i++)
 		frame.entries_length += entry_size(&entries[i]);
 	frame.entry_count = count;
 	frame.records_length = head->body_length + record_table_size(head->count);
-	if (ephemeral != b->in_ephemeral) {
-		/* The guess was wrong: the one case in which records are copied twice. */
-		enum error error = log_reserve(log, frame_size(frame.entries_length, frame.records_length, 0), false, &at);
+	if (from->log != b->log) {
+		enum error error = find_room(engine, b, frame_size(frame.entries_length, frame.records_length, 0), &at);
 		if (error != ERR_OK)
 			return error;
+	} else {
+		at = from->bytes - from->ahead - FRAME_HEAD;
 	}
-	if (at != b->frame || frame.entries_length != b->ahead)
-		memmove(at + FRAME_HEAD + frame.entries_length, records, head->body_length);
-	finish_records(at + FRAME_HEAD + frame.entries_length, head->body_length, head->count);
+	uint8_t *records = at + FRAME_HEAD + frame.entries_length;
+	if (records != from->bytes)
+		memmove(records, from->bytes, head->body_length);
+	finish_records(records, head->body_length, head->count);
 	uint8_t *out = at + FRAME_HEAD;
 	for (unsigned i = 0; i < count; i++) {
 		if (entries[i].type == ENTRY_BATCH) {
@@ -246,7 +262,8 @@ static enum error seal(struct engine *engine, const struct taken *taken, struct 
 		}
 		out += entry_encode(&entries[i], out);
 	}
-	return log_append(log, &frame, b->topic->id, b->topic->head + head->count, place);
+	enum error error = log_append(b->log, &frame, b->topic->id, b->topic->head + head->count, place);
+	return error == ERR_AGAIN ? ERR_STORAGE_FAILED : error; /* the records have been moved: it cannot be tried again */
 }
 
 static void remember_key(struct engine *engine, const struct taken *taken, const struct topic *topic, const uint8_t hash[KEY_HASH], uint64_t lsn)
@@ -269,10 +286,11 @@ static uint64_t sync_need(const struct building *b, uint64_t last_seq, uint64_t 
 }
 
 /* Numbers the records and queues the frame for publication. */
-static void assign(struct engine *engine, const struct taken *taken, struct building *b, bool ephemeral, const struct log_place *place, uint32_t entry)
+static void assign(struct engine *engine, const struct taken *taken, struct building *b, const struct log_place *place, uint32_t entry)
 {
 	const struct request *head = &taken->view.head;
 	struct topic *topic = b->topic;
+	bool ephemeral = b->log == engine->ephemeral;
 	uint64_t end = place->lsn + place->length, first = topic->head + 1;
 	struct pending *pending = pending_new(engine);
 
@@ -280,6 +298,7 @@ static void assign(struct engine *engine, const struct taken *taken, struct buil
 	topic->head += head->count;
 	topic->count += head->count;
 	topic->bytes += head->payload;
+	topic->reservation = b->reservation;
 	if (b->created || b->ceiling) {
 		topic->ceiling = b->new_ceiling;
 		topic->ceiling_end = end;
@@ -299,47 +318,54 @@ static void assign(struct engine *engine, const struct taken *taken, struct buil
 		engine->disk_dirty_us = engine->now_us;
 }
 
-void append_request(struct engine *engine, struct taken *taken, uint8_t *frame, uint32_t ahead, bool in_ephemeral)
+/* Nothing was appended: what was made for it goes by itself, for its group may stand. */
+static bool not_appended(struct engine *engine, const struct taken *taken, struct building *b, enum error error)
+{
+	if (b->created) {
+		topic_table_remove(engine->topics, b->topic);
+		undo_forget_topic(engine, b->topic);
+		topic_free(&b->topic);
+	}
+	if (error == ERR_AGAIN || (error == ERR_THROTTLED && (taken->view.head.flags & REQUEST_WAIT)))
+		return false;
+	answer_now(engine, taken, &(struct completion){ .status = (uint16_t)error }, NULL);
+	return true;
+}
+
+bool append_request(struct engine *engine, struct taken *taken, const struct records *records)
 {
 	const struct request *head = &taken->view.head;
-	struct building b = { .frame = frame, .ahead = ahead, .in_ephemeral = in_ephemeral };
+	struct building b = { .records = records };
 	uint8_t hash[KEY_HASH];
 	struct log_place place;
 	uint32_t entry = 0;
+	enum outcome outcome;
 
 	b.topic = topic_table_by_name(engine->topics, (const char *)taken->view.name, head->name_length);
 	if (b.topic != NULL) {
-		if (is_repeat(engine, taken, b.topic, hash) || refused_by_state(engine, taken, b.topic))
-			return;
+		outcome = answer_repeat(engine, taken, b.topic, hash);
+		if (outcome == GO_ON)
+			outcome = refuse_by_state(engine, taken, b.topic);
 	} else {
-		b.topic = create_by_append(engine, taken);
-		if (b.topic == NULL)
-			return;
-		b.created = true;
-		if (head->flags & REQUEST_HAS_KEY)
+		outcome = create_by_append(engine, taken, &b.topic);
+		b.created = outcome == GO_ON;
+		if (b.created && (head->flags & REQUEST_HAS_KEY))
 			keys_hash(hash, b.topic->id, taken->view.key, head->key_length);
 	}
-	/* Of the state that goes back if this fails, only the reservation changes before the frame stands. */
-	undo_touch(engine, b.topic);
+	if (outcome != GO_ON)
+		return outcome == ANSWERED;
 	if (b.topic->ceiling_end != 0 && b.topic->ceiling_end <= log_synced(engine->disk))
 		b.topic->ceiling_safe = b.topic->ceiling;
 	plan_ceiling(&b, b.topic->head + head->count, head->count);
 	/* What also changes something that outlives the daemon lies whole in the disk log, and nothing overtakes it (ARCHITECTURE §4). */
-	bool ephemeral = b.topic->config.durability == DURABILITY_EPHEMERAL && !b.created && !b.ceiling && b.topic->unpublished_disk == 0;
-	enum error error = seal(engine, taken, &b, ephemeral, &place, &entry);
-	if (error != ERR_OK) {
-		/* Nothing was appended. A topic that was to be created goes with the group's undo only if the group fails, so it goes here. */
-		if (b.created) {
-			topic_table_remove(engine->topics, b.topic);
-			undo_forget_topic(engine, b.topic);
-			topic_free(&b.topic);
-		}
-		answer_now(engine, taken, &(struct completion){ .status = (uint16_t)(error == ERR_AGAIN ? ERR_THROTTLED : error) }, NULL);
-		return;
-	}
-	taken->ring->ephemeral_guess = ephemeral;
+	b.log = b.created || b.ceiling ? engine->disk : log_of(engine, b.topic);
+	enum error error = seal(engine, taken, &b, &place, &entry);
+	if (error != ERR_OK)
+		return not_appended(engine, taken, &b, error);
+	taken->ring->ephemeral_guess = b.log == engine->ephemeral;
 	if (head->flags & REQUEST_HAS_KEY)
 		remember_key(engine, taken, b.topic, hash, place.lsn);
-	assign(engine, taken, &b, ephemeral, &place, entry);
+	assign(engine, taken, &b, &place, entry);
 	engine->ops->failpoint(engine->ops->world, "after-assign");
+	return true;
 }

@@ -1,6 +1,7 @@
 /* The engine's life: rings, rounds, what is due by the clock, the clean stop. */
 #include "logd/engine.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +57,7 @@ static void free_list(struct pending *pending)
 
 static void ring_close(struct ring *ring)
 {
+	free(ring->held);
 	ring_consumer_destroy(&ring->consumer);
 	completion_writer_destroy(&ring->completions);
 	free(ring->settled);
@@ -79,7 +81,7 @@ void engine_destroy(struct engine **out)
 	free_list(engine->failed_first);
 	free_list(engine->free_pending);
 	undo_forget(engine);
-	for (unsigned i = 0; i < RINGS; i++)
+	for (unsigned i = 0; i < engine->ring_end; i++)
 		if (engine->rings[i].incarnation != 0)
 			ring_close(&engine->rings[i]);
 	log_destroy(&engine->disk);
@@ -116,16 +118,22 @@ int64_t stamp(struct engine *engine)
 
 struct ring *ring_by_incarnation(struct engine *engine, uint64_t incarnation)
 {
-	for (unsigned i = 0; i < RINGS; i++)
+	for (unsigned i = 0; i < engine->ring_end; i++)
 		if (engine->rings[i].incarnation == incarnation)
 			return &engine->rings[i];
 	return NULL;
 }
 
+static struct ring *free_ring(struct engine *engine)
+{
+	struct ring *ring = ring_by_incarnation(engine, 0);
+	return ring != NULL || engine->ring_end == RINGS ? ring : &engine->rings[engine->ring_end++];
+}
+
 enum error engine_ring_add(struct engine *engine, uint32_t slot, uint64_t incarnation, const void *request, size_t large_bytes, void *completion,
                            const struct counters *counters)
 {
-	struct ring *ring = incarnation == 0 ? NULL : ring_by_incarnation(engine, 0);
+	struct ring *ring = incarnation == 0 ? NULL : free_ring(engine);
 	if (ring == NULL)
 		return ERR_LIMIT;
 	enum error error = ring_consumer_create(&ring->consumer, request, large_bytes, completion);
@@ -148,7 +156,7 @@ enum error engine_ring_add(struct engine *engine, uint32_t slot, uint64_t incarn
 /* A dead worker's ring goes when nothing that was taken from it waits for an answer any more. */
 static void drop_finished_rings(struct engine *engine)
 {
-	for (unsigned i = 0; i < RINGS; i++) {
+	for (unsigned i = 0; i < engine->ring_end; i++) {
 		struct ring *ring = &engine->rings[i];
 		if (ring->incarnation == 0 || !ring->gone || ring->owed > 0)
 			continue;
@@ -165,6 +173,12 @@ void engine_ring_gone(struct engine *engine, uint32_t slot, uint64_t incarnation
 	if (ring == NULL || ring->slot != slot)
 		return;
 	ring->gone = true;
+	if (ring->held != NULL) {
+		/* It stands in no frame: it was never accepted. */
+		free(ring->held);
+		ring->held = NULL;
+		ring->owed--;
+	}
 	drop_finished_rings(engine);
 }
 
@@ -193,19 +207,31 @@ static void release_group(struct engine *engine, uint64_t written_us)
 	atomic_store_explicit(&status->written, log_written(engine->disk), memory_order_relaxed);
 }
 
-static void write_group(struct engine *engine)
+bool gathers(const struct log *log)
 {
-	if (log_appended(engine->disk) == log_written(engine->disk) && log_appended(engine->ephemeral) == log_written(engine->ephemeral)) {
+	return log_appended(log) > log_written(log);
+}
+
+bool other_gathers(const struct engine *engine, const struct log *log)
+{
+	return gathers(log == engine->disk ? engine->ephemeral : engine->disk);
+}
+
+void write_group(struct engine *engine)
+{
+	bool ephemeral = gathers(engine->ephemeral);
+	struct log *log = ephemeral ? engine->ephemeral : engine->disk;
+	assert(!ephemeral || !gathers(engine->disk));
+	if (!gathers(log)) {
 		engine->group_first = NULL;
 		undo_forget(engine);
 		return;
 	}
 	fail_point(engine, "before-write");
-	uint64_t before = engine->ops->monotonic_us(engine->ops->world), bytes = log_appended(engine->disk) - log_written(engine->disk);
-	enum error error = log_write(engine->disk);
-	/* Writing to memory objects cannot fail but for memory; it comes second, so that a refused group shows nothing. */
-	if (error == ERR_OK)
-		error = log_write(engine->ephemeral);
+	uint64_t before = engine->ops->monotonic_us(engine->ops->world), bytes = ephemeral ? 0 : log_appended(log) - log_written(log);
+	enum error error = log_write(log);
+	if (ephemeral)
+		engine->ephemeral_unclean = error != ERR_OK; /* what is written there next leaves the file that failed */
 	if (error != ERR_OK) {
 		undo_group(engine, error == ERR_STORAGE_FULL ? ERR_STORAGE_FULL : ERR_STORAGE_FAILED);
 		return;
@@ -281,16 +307,14 @@ bool engine_round(struct engine *engine)
 	wake_rings(engine);
 	start_sync(engine);
 	show_state(engine);
-	return more && !engine->blocked;
+	return more;
 }
 
 bool engine_pending(const struct engine *engine)
 {
-	if (engine->blocked)
-		return false;
-	for (unsigned i = 0; i < RINGS; i++) {
+	for (unsigned i = 0; i < engine->ring_end; i++) {
 		const struct ring *ring = &engine->rings[i];
-		if (ring->incarnation != 0 && !ring->gone && !ring->broken && ring_pending(ring->consumer))
+		if (ring->incarnation != 0 && !ring->gone && !ring->broken && !ring->blocked && ring_pending(ring->consumer))
 			return true;
 	}
 	return false;
@@ -399,7 +423,7 @@ uint64_t engine_tick(struct engine *engine)
 		log_tick(engine->disk);
 	}
 	/* A worker that reads its answers late does not wake us, and a log that leaves its file is done soon. */
-	if (engine->blocked)
+	if (engine->blocked || engine->failed_first != NULL)
 		return 1000;
 	return engine->mark_due || engine->disk_dirty_us != 0 ? (interval_us < 1000 ? 1000 : interval_us / 2) : 1000000;
 }
@@ -408,12 +432,14 @@ uint64_t engine_tick(struct engine *engine)
 
 bool engine_idle(const struct engine *engine)
 {
-	for (unsigned i = 0; i < RINGS; i++) {
+	if (log_state(engine->disk) == LOG_READ_ONLY)
+		return true;
+	for (unsigned i = 0; i < engine->ring_end; i++) {
 		const struct ring *ring = &engine->rings[i];
 		if (ring->incarnation != 0 && !ring->gone && !ring->broken && (ring->owed > 0 || ring_pending(ring->consumer)))
-			return log_state(engine->disk) == LOG_READ_ONLY;
+			return false;
 	}
-	return engine->unpublished_first == NULL || log_state(engine->disk) == LOG_READ_ONLY;
+	return engine->unpublished_first == NULL && engine->failed_first == NULL && !log_syncing(engine->disk);
 }
 
 static enum error checkpoint_topic(void *context, struct topic *topic)

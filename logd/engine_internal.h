@@ -32,6 +32,21 @@ struct settled {
 	uint8_t body[TOPIC_CONFIG_MAX];
 };
 
+/* A request in hand: its view's small parts lie in engine->small, its body where it was copied to. */
+struct taken {
+	struct ring *ring;
+	uint64_t number;
+	struct request_view view;
+	struct topic_config config;    /* decoded, when it has one */
+	bool has_config;
+};
+
+/* An append that was taken and finds no room in its log now. It goes first when its ring's turn comes. */
+struct held {
+	struct taken taken;            /* its parts lie in `bytes` */
+	uint8_t bytes[];
+};
+
 /* The ring of one worker process, alive or dead with something left. */
 struct ring {
 	uint64_t incarnation;          /* 0: this place is free */
@@ -39,8 +54,10 @@ struct ring {
 	bool gone;                     /* its worker is dead: nothing new is taken */
 	bool broken;                   /* it broke the layout: nothing is taken or answered any more */
 	bool wake;                     /* completions were published in this pass */
+	bool blocked;                  /* in this round: no place for its answers, or its log takes nothing now */
 	bool ephemeral_guess;          /* which log its last append went to: where the next is copied first */
 	uint32_t owed;                 /* taken, not answered */
+	struct held *held;             /* owned */
 	struct ring_consumer *consumer;
 	struct completion_writer *completions;
 	const struct counters *counters;
@@ -95,14 +112,15 @@ struct engine {
 	struct topic_table *topics;
 	struct keys *keys;
 	struct ring rings[4 * 64];
+	unsigned ring_end;             /* every place in use is before it */
 	unsigned ring_first;           /* where the next round begins */
 
 	struct pending *unpublished_first, **unpublished_end;
 	struct pending *unsynced_first, **unsynced_end;
 	struct pending *group_first;   /* appended since the last write; linked in unpublished, from here on */
-	struct pending *failed_first;  /* refused, but their answers wait until the log has left its file */
+	struct pending *failed_first;  /* refused with their status, but that waits until their log has left its file */
 	struct pending *free_pending;
-	enum error failed_with;
+	bool ephemeral_unclean;        /* a write to the ephemeral log failed: its file may still hold frames of that group */
 	struct undo *undo;
 	uint64_t group;                /* number of the group that gathers */
 	uint64_t pass;                 /* of publishing */
@@ -117,7 +135,7 @@ struct engine {
 	uint64_t tick_us, sweep_us;
 	bool mark_due;                 /* batches since the last sync mark */
 	bool sync_wanted;
-	bool blocked;                  /* the log takes nothing now */
+	bool blocked;                  /* a ring is */
 	bool one_by_one;               /* after a death by a fault: one entry a group */
 	bool recovered;
 	uint8_t *small;                /* name, configuration, key, node of the request in hand */
@@ -133,27 +151,24 @@ struct engine {
 	struct recovery *recovery;     /* while recovering */
 };
 
-/* A request in hand: its view's small parts lie in engine->small, its body where it was copied to. */
-struct taken {
-	struct ring *ring;
-	uint64_t number;
-	struct request_view view;
-	struct topic_config config;    /* decoded, when it has one */
-	bool has_config;
-};
-
 /* take.c */
 bool take_from_rings(struct engine *engine);
 void answer_now(struct engine *engine, const struct taken *taken, const struct completion *completion, const void *body);
-/* The frame of a request that has no batch: reserves, encodes, appends. */
+/* The frame of a request that has no batch: reserves, encodes, appends. ERR_AGAIN: nothing was done, the log takes nothing now. */
 enum error append_entries(struct engine *engine, struct log *log, bool control, const struct entry *entries, unsigned count, uint64_t incarnation,
                           uint64_t request_id, struct log_place *place);
 
 /* append.c */
-/* `frame`: room in the log that the ring's guess names, the records at FRAME_HEAD + `ahead`; NULL when the log has none, then `refusal` says why. */
-void append_request(struct engine *engine, struct taken *taken, uint8_t *frame, uint32_t ahead, bool in_ephemeral);
-/* An answer that rests on what is not published yet: a frame of its own (docs/format.md, entry 15). */
-void answer_later(struct engine *engine, const struct taken *taken, struct topic *topic, const struct completion *completion);
+/* Where an append's records were copied to: FRAME_HEAD + `ahead` bytes into room that is reserved in `log`; or log is NULL and `ahead` too, then elsewhere. */
+struct records {
+	uint8_t *bytes;
+	struct log *log;
+	uint32_t ahead;
+};
+/* False: nothing was done, its log takes nothing now. */
+bool append_request(struct engine *engine, struct taken *taken, const struct records *records);
+/* An answer that rests on what is not published yet: a frame of its own (docs/format.md, entry 15), in the log where that lies. False as above. */
+bool answer_later(struct engine *engine, const struct taken *taken, struct topic *topic, const struct completion *completion, struct log *log);
 
 /* topic_requests.c */
 void topic_put_request(struct engine *engine, struct taken *taken);
@@ -183,7 +198,7 @@ void undo_key(struct engine *engine, const struct key_entry *entry, const struct
 void undo_forget(struct engine *engine);
 /* Drops what was noted about a topic that goes away by itself. */
 void undo_forget_topic(struct engine *engine, const struct topic *topic);
-/* The group could not be written: everything it changed goes back; its requests will be refused with `error`. */
+/* The group could not be written to its log: everything it changed goes back; its requests will be refused with `error`. */
 void undo_group(struct engine *engine, enum error error);
 void flush_failed(struct engine *engine);
 
@@ -219,6 +234,11 @@ uint32_t file_index(struct engine *engine, uint64_t file_id);
 struct log_events file_events(struct engine *engine, bool ephemeral);
 
 /* engine.c */
+/* Frames were appended and not written. */
+bool gathers(const struct log *log);
+/* A group lies in one log, so that it stands or goes back as a whole: while the other one gathers, nothing may be appended to this one. */
+bool other_gathers(const struct engine *engine, const struct log *log);
+void write_group(struct engine *engine);
 uint64_t topic_new_id(struct engine *engine);
 int64_t stamp(struct engine *engine);
 struct ring *ring_by_incarnation(struct engine *engine, uint64_t incarnation);

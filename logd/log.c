@@ -222,6 +222,11 @@ bool log_syncing(const struct log *log)
 	return log->sync_running || log->leave != LEAVE_NONE;
 }
 
+bool log_leaving(const struct log *log)
+{
+	return log->leave != LEAVE_NONE;
+}
+
 uint64_t log_unsynced_bytes(const struct log *log)
 {
 	return log->appended.lsn - log->synced.lsn;

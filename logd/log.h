@@ -150,6 +150,9 @@ uint64_t log_synced(const struct log *log);
 enum log_state log_state(const struct log *log);
 /* A sync is running (or the log is leaving). */
 bool log_syncing(const struct log *log);
+/* A write or sync failed and no other file has taken over yet, be the state LOG_LEAVING or LOG_FULL: a start now would find what stands in
+ * the old one. */
+bool log_leaving(const struct log *log);
 uint64_t log_unsynced_bytes(const struct log *log);
 
 /* Starts a sync of all that is written, if there is something and none runs: true if one was started. */

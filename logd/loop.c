@@ -302,13 +302,16 @@ static void close_log(struct logd *logd)
 	if (!logd->started)
 		return;
 	struct pollfd done = { .fd = ops_system_event_fd(logd->world), .events = POLLIN };
-	atomic_store_explicit(&logd->status->state, LOGD_STOPPING, memory_order_relaxed);
-	while (!engine_idle(logd->engine)) {
+	const struct ops *ops = ops_system_table(logd->world);
+	uint64_t until = ops->monotonic_us(ops->world) + logd->inherit->common.settings.drain_ms * 1000;
+	/* A log that waits for space to come back may wait for ever; then the next start goes on where this one ends. */
+	while (!engine_idle(logd->engine) && ops->monotonic_us(ops->world) < until) {
 		if (!engine_round(logd->engine) && poll(&done, 1, 10) > 0)
 			take_jobs(logd);
 		engine_tick(logd->engine);
+		atomic_store_explicit(&logd->status->state, LOGD_STOPPING, memory_order_relaxed);
 	}
-	enum error error = engine_stop(logd->engine);
+	enum error error = engine_idle(logd->engine) ? engine_stop(logd->engine) : ERR_BUSY;
 	if (error != ERR_OK) {
 		log_line(&logd->logging, LOG_LEVEL_ERROR, "the log could not be closed: %s; the next start recovers it", error_text(error));
 		logd->exit_status = 1;

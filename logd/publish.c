@@ -125,7 +125,7 @@ void post_answer(struct engine *engine, struct ring *ring, const struct completi
 
 void wake_rings(struct engine *engine)
 {
-	for (unsigned i = 0; i < sizeof engine->rings / sizeof engine->rings[0]; i++) {
+	for (unsigned i = 0; i < engine->ring_end; i++) {
 		struct ring *ring = &engine->rings[i];
 		if (ring->incarnation == 0 || !ring->wake)
 			continue;

@@ -72,7 +72,7 @@ bool settle_entry(struct engine *engine, struct ring *ring, const struct request
 void settle_answers(struct engine *engine)
 {
 	bool left = false;
-	for (unsigned i = 0; i < sizeof engine->rings / sizeof engine->rings[0]; i++) {
+	for (unsigned i = 0; i < engine->ring_end; i++) {
 		struct ring *ring = &engine->rings[i];
 		enum error error = ERR_OK;
 		if (ring->incarnation == 0 || ring->gone || ring->broken)
@@ -93,7 +93,7 @@ void settle_answers(struct engine *engine)
 	engine->settling = false;
 	log_settled(engine->disk);
 	log_settled(engine->ephemeral);
-	for (unsigned i = 0; i < sizeof engine->rings / sizeof engine->rings[0]; i++) {
+	for (unsigned i = 0; i < engine->ring_end; i++) {
 		free(engine->rings[i].settled);
 		engine->rings[i].settled = NULL;
 		engine->rings[i].settled_count = engine->rings[i].settled_next = 0;

@@ -6,7 +6,7 @@
 #include "common/record.h"
 #include "logd/engine_internal.h"
 
-enum taking { TAKEN, NOTHING, BLOCKED, BROKEN };
+enum taking { TAKEN, NOTHING, BLOCKED, WRITE_FIRST, BROKEN };
 
 /* Room for what an append's frame may hold besides batch entry and records: a create with its configuration, a ceiling. */
 static uint64_t extra_entries(const struct request *head)
@@ -87,9 +87,55 @@ static enum taking take_aside(struct engine *engine, struct taken *taken, const 
 	return check(engine, taken, head, engine->scratch) == ERR_OK ? TAKEN : BROKEN;
 }
 
-static void refuse(struct engine *engine, struct taken *taken, enum error error)
+static void refuse(struct engine *engine, const struct taken *taken, enum error error)
 {
 	answer_now(engine, taken, &(struct completion){ .status = (uint16_t)error }, NULL);
+}
+
+/* Nothing was done because a log takes nothing now: if a group gathers it has to be written first, else there is nothing to do but wait. */
+static enum taking waiting(const struct engine *engine)
+{
+	return gathers(engine->disk) || gathers(engine->ephemeral) ? WRITE_FIRST : BLOCKED;
+}
+
+/* Keeps an append that was taken until its log takes it; the copy that has been checked is the one that will be written. */
+static enum taking hold(struct engine *engine, const struct taken *taken, const uint8_t *body)
+{
+	const struct request_view *view = &taken->view;
+	const struct request *head = &view->head;
+	const uint8_t *parts[] = { body, view->name, view->config, view->key, view->node };
+	const uint32_t lengths[] = { head->body_length, head->name_length, head->config_length, head->key_length, head->node_length };
+	struct held *held = malloc(sizeof *held + request_size(head));
+	if (held == NULL) {
+		refuse(engine, taken, ERR_THROTTLED);
+		return TAKEN;
+	}
+	held->taken = *taken;
+	struct request_view *own = &held->taken.view;
+	const uint8_t **into[] = { &own->body, &own->name, &own->config, &own->key, &own->node };
+	uint8_t *at = held->bytes;
+	for (unsigned i = 0; i < 5; i++) {
+		memcpy(at, parts[i], lengths[i]);
+		*into[i] = at;
+		at += align8(lengths[i]);
+	}
+	taken->ring->held = held;
+	taken->ring->owed++;
+	return waiting(engine);
+}
+
+static enum taking take_held(struct engine *engine, struct ring *ring)
+{
+	struct held *held = ring->held;
+	const struct records records = { .bytes = held->bytes };
+	ring->owed--; /* its place is its own again */
+	if (!append_request(engine, &held->taken, &records)) {
+		ring->owed++;
+		return waiting(engine);
+	}
+	ring->held = NULL;
+	free(held);
+	return TAKEN;
 }
 
 /* Reserves in the log that the ring's last append went to: most go to the same, and then the records are copied once, to their final place. */
@@ -100,21 +146,23 @@ static enum taking take_append(struct engine *engine, struct taken *taken, const
 	uint32_t ahead = batch_entry_size(head);
 	uint64_t size = FRAME_HEAD + ahead + (request_size(head) - sizeof *head) + extra_entries(head) + record_table_size(head->count) + FRAME_TAIL;
 	uint8_t *frame = NULL;
+	if (other_gathers(engine, log))
+		return WRITE_FIRST;
 	enum error error = log_reserve(log, align8(size), false, &frame);
 
 	if (error == ERR_AGAIN || (error == ERR_THROTTLED && (head->flags & REQUEST_WAIT)))
-		return BLOCKED;
+		return waiting(engine);
 	if (error != ERR_OK) {
 		enum taking result = take_aside(engine, taken, head);
 		if (result == TAKEN)
 			refuse(engine, taken, error);
 		return result;
 	}
-	ring_take(ring->consumer, head, frame + FRAME_HEAD + ahead);
-	if (check(engine, taken, head, frame + FRAME_HEAD + ahead) != ERR_OK)
+	const struct records records = { .bytes = frame + FRAME_HEAD + ahead, .log = log, .ahead = ahead };
+	ring_take(ring->consumer, head, records.bytes);
+	if (check(engine, taken, head, records.bytes) != ERR_OK)
 		return BROKEN;
-	append_request(engine, taken, frame, ahead, ring->ephemeral_guess);
-	return TAKEN;
+	return append_request(engine, taken, &records) ? TAKEN : hold(engine, taken, records.bytes);
 }
 
 static enum taking take_control(struct engine *engine, struct taken *taken, const struct request *head)
@@ -126,10 +174,12 @@ static enum taking take_control(struct engine *engine, struct taken *taken, cons
 	};
 	uint8_t *unused;
 	bool control = head->type == REQUEST_TOPIC_DELETE;
+	if (other_gathers(engine, engine->disk))
+		return WRITE_FIRST;
 	/* Largest frame of these: a create with its name and configuration. */
 	enum error error = log_reserve(engine->disk, FRAME_HEAD + 1024 + FRAME_TAIL, control, &unused);
-	if (error == ERR_AGAIN)
-		return BLOCKED;
+	if (error == ERR_AGAIN || (error == ERR_THROTTLED && (head->flags & REQUEST_WAIT)))
+		return waiting(engine);
 	enum taking result = take_aside(engine, taken, head);
 	if (result != TAKEN)
 		return result;
@@ -154,6 +204,8 @@ static enum taking take_one(struct engine *engine, struct ring *ring)
 {
 	struct request head;
 	struct taken taken = { .ring = ring };
+	if (ring->held != NULL)
+		return take_held(engine, ring);
 	enum error error = ring_peek(ring->consumer, &head, &taken.number);
 
 	if (error == ERR_AGAIN) {
@@ -180,43 +232,59 @@ static void cut_off(struct engine *engine, struct ring *ring)
 	engine->options.host.ring_broken(engine->options.host.context, ring->slot, ring->incarnation);
 }
 
-/* One ring's quantum: true if it has more. */
-static bool take_quantum(struct engine *engine, struct ring *ring)
+static uint64_t appended(const struct engine *engine)
+{
+	return log_appended(engine->disk) + log_appended(engine->ephemeral);
+}
+
+/* One ring's quantum. What it says: TAKEN: it has more; WRITE_FIRST: it has more, and this round has gathered enough. `until`: of the round. */
+static enum taking take_quantum(struct engine *engine, struct ring *ring, uint64_t until)
 {
 	unsigned quantum = engine->one_by_one ? 1 : TAKE_ENTRIES;
-	uint64_t until = log_appended(engine->disk) + TAKE_BYTES;
-	for (unsigned i = 0; i < quantum && log_appended(engine->disk) < until; i++) {
-		enum taking result = take_one(engine, ring);
+	uint64_t enough = appended(engine) + TAKE_BYTES;
+	enum taking result = TAKEN;
+	for (unsigned i = 0; i < quantum && appended(engine) < enough && (result == TAKEN || result == WRITE_FIRST); i++) {
+		if (result == WRITE_FIRST) {
+			if (appended(engine) >= until)
+				break;
+			write_group(engine);
+		}
+		result = take_one(engine, ring);
 		ring_note_taking(ring->consumer, 0);
-		if (result == NOTHING)
-			return false;
-		if (result == BLOCKED) {
-			engine->blocked = true;
-			return false;
-		}
-		if (result == BROKEN) {
-			cut_off(engine, ring);
-			return false;
-		}
 	}
-	return true;
+	if (result == BROKEN)
+		cut_off(engine, ring);
+	ring->blocked = result == BLOCKED;
+	return result;
+}
+
+static bool has_work(const struct ring *ring)
+{
+	return ring->incarnation != 0 && !ring->gone && !ring->broken && (ring->held != NULL || ring_pending(ring->consumer));
 }
 
 bool take_from_rings(struct engine *engine)
 {
-	const unsigned places = sizeof engine->rings / sizeof engine->rings[0];
+	const unsigned places = engine->ring_end, first = places == 0 ? 0 : engine->ring_first % places;
+	uint64_t until = appended(engine) + LOG_GROUP_BYTES / 2;
 	bool more = false;
 	engine->blocked = false;
+	engine->ring_first = first + 1;
 	for (unsigned i = 0; i < places; i++) {
-		struct ring *ring = &engine->rings[(engine->ring_first + i) % places];
-		if (ring->incarnation == 0 || ring->gone || ring->broken || !ring_pending(ring->consumer))
+		struct ring *ring = &engine->rings[(first + i) % places];
+		ring->blocked = false;
+		if (!has_work(ring))
 			continue;
-		if (take_quantum(engine, ring))
-			more = true;
+		enum taking result = take_quantum(engine, ring, until);
+		engine->blocked = engine->blocked || result == BLOCKED;
+		more = more || result == TAKEN || result == WRITE_FIRST;
+		if (result == WRITE_FIRST && appended(engine) >= until) {
+			engine->ring_first = (first + i) % places; /* its turn is not over */
+			break;
+		}
 		if (engine->one_by_one && more)
 			break;
 	}
-	engine->ring_first = (engine->ring_first + 1) % places;
 	if (engine->one_by_one && !more && !engine->blocked)
 		engine->one_by_one = false; /* nothing is left of what was there when the process died */
 	return more;
@@ -235,6 +303,8 @@ enum error append_entries(struct engine *engine, struct log *log, bool control, 
 			head.flags |= FRAME_TABLE_TWICE;
 		topic = entries[i].topic;
 	}
+	if (other_gathers(engine, log))
+		return ERR_AGAIN;
 	enum error error = log_reserve(log, frame_size(head.entries_length, 0, head.flags), control, &frame);
 	if (error != ERR_OK)
 		return error;

@@ -30,9 +30,8 @@ static void refuse(struct engine *engine, const struct taken *taken, struct topi
 		completion.topic = topic->id;
 		completion.head = topic->head;
 	}
-	if (topic != NULL && topic->unpublished > 0)
-		answer_later(engine, taken, topic, &completion);
-	else
+	/* Room in the disk log was made sure of before the request was taken. */
+	if (topic == NULL || topic->unpublished == 0 || !answer_later(engine, taken, topic, &completion, engine->disk))
 		answer_now(engine, taken, &completion, NULL);
 }
 

@@ -130,6 +130,8 @@ void undo_group(struct engine *engine, enum error error)
 	engine->group_first = NULL;
 	cut_unsynced(engine);
 	for (struct pending *pending = first; pending != NULL; pending = pending->next) {
+		pending->completion = (struct completion){ .request_id = pending->completion.request_id, .type = pending->completion.type };
+		pending->completion.status = (uint16_t)error;
 		if (pending->topic != NULL) {
 			pending->topic->unpublished--;
 			pending->topic->unpublished_disk -= !pending->ephemeral;
@@ -144,27 +146,49 @@ void undo_group(struct engine *engine, enum error error)
 	while (*end != NULL)
 		end = &(*end)->next;
 	*end = first;
-	engine->failed_with = error;
 }
 
-/* Refusals leave only when the log is on a file that does not hold these frames; if it never gets there, nobody can say what stands on the disk. */
+/* The ephemeral log leaves its file with the next frame that it holds; if none comes by itself, a mark does it. False: there is no file to go
+ * on in yet. */
+static bool renew_ephemeral(struct engine *engine)
+{
+	struct entry mark = { .type = ENTRY_SYNC_MARK, .sync_mark.lsn = log_synced(engine->ephemeral) };
+	struct log_place place;
+	enum error error = append_entries(engine, engine->ephemeral, true, &mark, 1, 0, 0, &place);
+	if (error == ERR_OK)
+		write_group(engine);
+	return error != ERR_AGAIN;
+}
+
+/* While a start would find the frame in the file that could not be written, its request may not be refused; and if that file cannot be left,
+ * nobody can say what became of it. */
+static void refuse(struct engine *engine, struct pending *pending)
+{
+	if (pending->ephemeral ? engine->ephemeral_unclean : log_leaving(engine->disk) || log_state(engine->disk) == LOG_READ_ONLY)
+		pending->completion.status = ERR_COMMIT_UNKNOWN;
+	pending->ring->owed--;
+	post_answer(engine, pending->ring, &pending->completion, NULL);
+	completion_publish(pending->ring->completions);
+	ring_release(pending->ring->consumer, pending->entry);
+}
+
 void flush_failed(struct engine *engine)
 {
-	enum log_state state = log_state(engine->disk);
-	if (engine->failed_first == NULL || state == LOG_LEAVING)
+	struct pending **at = &engine->failed_first;
+	if (*at == NULL)
 		return;
-	while (engine->failed_first != NULL) {
-		struct pending *pending = engine->failed_first;
+	bool ephemeral_left = !engine->ephemeral_unclean || renew_ephemeral(engine);
+	while (*at != NULL) {
+		struct pending *pending = *at;
 		struct topic *topic = pending->topic;
-		engine->failed_first = pending->next;
-		if (pending->ring != NULL) {
-			struct completion refusal = { .request_id = pending->completion.request_id, .type = pending->completion.type };
-			refusal.status = (uint16_t)(state == LOG_READ_ONLY ? ERR_COMMIT_UNKNOWN : engine->failed_with);
-			pending->ring->owed--;
-			post_answer(engine, pending->ring, &refusal, NULL);
-			completion_publish(pending->ring->completions);
-			ring_release(pending->ring->consumer, pending->entry);
+		/* Leaving takes a few syncs; for space it may wait for ever. */
+		if (pending->ephemeral ? !ephemeral_left : log_state(engine->disk) == LOG_LEAVING) {
+			at = &pending->next;
+			continue;
 		}
+		*at = pending->next;
+		if (pending->ring != NULL)
+			refuse(engine, pending);
 		pending_free(engine, pending);
 		if (topic != NULL)
 			topic_unreference(engine, topic);

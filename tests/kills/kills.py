@@ -202,6 +202,7 @@ class Kills:
     def one_round(self, kind):
         ends = kind in self.ENDS
         self.round += 1
+        ended = ends or self.logd_deaths >= 3
         if self.logd_deaths >= 3:
             # From its second death within a minute on logd is started later and later, at last past the time that clients wait.
             self.stop()
@@ -223,7 +224,7 @@ class Kills:
             load.stop()
             if kind in self.ONLY_LOGD and load.broken:
                 self.failures.append("round %d: logd alone died (%s), and %d requests got no true answer" % (self.round, kind, load.broken))
-        self.judge(load, kind, ends)
+        self.judge(load, kind, ended)
 
     def failpoint_round(self, name):
         """Restarts with the failpoint armed; logd dies there under load (or while it starts, or stops)."""

@@ -119,7 +119,7 @@ class Gate:
 
     def phase_simulate(self):
         if self.build("plain", ["check_programs"]):
-            self.units("plain", "simulations")
+            self.scripts("plain", "simulation_tests")
 
     def phase_seeded(self):
         self.run("seeded bugs are caught", [sys.executable, os.path.join(self.args.source, "tests/seeded/run.py"), "--source",

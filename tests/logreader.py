@@ -51,6 +51,8 @@ class Topic:
         self.head = 0
         self.records = {}   # seq -> bytes of data
         self.losses = []    # (from, to, reason, flags)
+        self.batches = []   # (first, last)
+        self.was_ephemeral = False
 
 
 class Newer(Exception):
@@ -251,7 +253,9 @@ class Image:
         found = frame.batches[(id, first)]
         topic.head = max(topic.head, first + len(found) - 1)
         if durability == 0:
+            topic.was_ephemeral = True
             return
+        topic.batches.append((first, first + len(found) - 1))
         for i, (data, _, ok) in enumerate(found):
             if ok:
                 topic.records[first + i] = data

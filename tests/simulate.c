@@ -4,7 +4,7 @@
  * it recovers, reads everything back, goes on, and is judged by an oracle that knows every ack and every byte. Other runs have one of their
  * calls fail.
  *
- *     simulate [--states N] [--seed S] [--case SEED:CALL:VARIANT | --case SEED:OP:NTH:STICKY[:CALL:VARIANT]] [--verbose]
+ *     simulate [--states N] [--seed S] [--case SEED:CALL:VARIANT | --case SEED:OP:NTH:STICKY[:CALL:VARIANT]] [--images FOLDER] [--verbose]
  *
  * Stops after N states (recoveries that were judged). Closes with the four figures of FAULTS.md; exits 1 unless all is well. Each failure
  * prints its case.
@@ -19,9 +19,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/sim_image.h"
 #include "tests/sim_machine.h"
 
-enum { VARIANTS = 9, FAILURES_SHOWN = 20, CHILD_SECONDS = 20 };
+enum { IMAGE_ONE_IN = 100, VARIANTS = 9, FAILURES_SHOWN = 20, CHILD_SECONDS = 20 };
 
 /* Shared by all forks. */
 struct tally {
@@ -33,6 +34,7 @@ struct tally {
 struct simulation {
 	struct tally *tally;
 	uint64_t states_wanted;
+	const char *images;            /* folder for one state in IMAGE_ONE_IN, NULL: none */
 	bool verbose;
 	/* the run in hand */
 	uint64_t seed;
@@ -72,7 +74,10 @@ static void judged(struct simulation *sim, char **text)
 
 	sim->worst = CRASH_NONE;
 	sim_machine_judge(sim->machine, crash, &listing);
-	sim->tally->states++;
+	/* Only while nothing waits and writing works: what is written and not published, or written by a call that failed, is on the disk and in no catalogue. */
+	if (sim->tally->states++ % IMAGE_ONE_IN == 0 && sim->images != NULL && engine_idle(sim->machine->engine) &&
+	    atomic_load(&sim->machine->status->state) == LOGD_READY)
+		sim_image_write(sim->images, sim->tally->states, sim->machine->files, listing);
 	if (sim->verbose && (sim->machine->world.hook != explore || !sim_oracle_content(&sim->machine->oracle)))
 		fprintf(stderr, "--- after %s\n%s", sim_crash_names[crash], listing);
 	if (text != NULL)
@@ -461,6 +466,8 @@ int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--states") == 0 && i + 1 < argc)
 			sim.states_wanted = strtoull(argv[++i], NULL, 10);
+		else if (strcmp(argv[i], "--images") == 0 && i + 1 < argc)
+			sim.images = argv[++i];
 		else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
 			seed = strtoull(argv[++i], NULL, 10);
 		else if (strcmp(argv[i], "--case") == 0 && i + 1 < argc)
@@ -468,7 +475,7 @@ int main(int argc, char **argv)
 		else if (strcmp(argv[i], "--verbose") == 0)
 			sim.verbose = true;
 		else {
-			fprintf(stderr, "usage: simulate [--states N] [--seed S] [--case CASE] [--verbose]\n");
+			fprintf(stderr, "usage: simulate [--states N] [--seed S] [--case CASE] [--images FOLDER] [--verbose]\n");
 			return 2;
 		}
 	}

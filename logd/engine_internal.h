@@ -127,6 +127,7 @@ struct engine {
 	uint64_t synced_seen;          /* log_synced at the last pass */
 	struct topic *dirty;
 	struct topic *open_first, *open_last;
+	struct topic *evicted;         /* topics with records in the file of the ephemeral log that is going */
 
 	int64_t ts;                    /* newest ts in the log */
 	uint64_t now_us;               /* monotonic, of this round */
@@ -230,7 +231,10 @@ enum error settled_add(struct engine *engine, const struct settled *settled);
 
 /* files.c: which index of the catalogue's table of files a file of the log has, and what the logs tell about files. */
 struct known_file { uint64_t id; uint32_t index; };
-uint32_t file_index(struct engine *engine, uint64_t file_id);
+uint32_t file_index(const struct engine *engine, uint64_t file_id);
+bool file_known(const struct engine *engine, uint64_t file_id);
+/* Published records [from, to] went past the bound of the ephemeral log; they count no more already. */
+void records_evicted(struct engine *engine, struct topic *topic, uint64_t from, uint64_t to);
 struct log_events file_events(struct engine *engine, bool ephemeral);
 
 /* engine.c */

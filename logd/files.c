@@ -1,15 +1,27 @@
 /* What the two logs tell the engine about their files: where frames lie now, and which are gone. */
+#include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "logd/engine_internal.h"
 
-uint32_t file_index(struct engine *engine, uint64_t file_id)
+static const struct known_file *known(const struct engine *engine, uint64_t file_id)
 {
 	for (uint32_t i = engine->file_count; i > 0; i--)
 		if (engine->files[i - 1].id == file_id)
-			return engine->files[i - 1].index;
-	abort(); /* the log tells of each file before a frame lies in it */
+			return &engine->files[i - 1];
+	return NULL;
+}
+
+bool file_known(const struct engine *engine, uint64_t file_id)
+{
+	return known(engine, file_id) != NULL;
+}
+
+uint32_t file_index(const struct engine *engine, uint64_t file_id)
+{
+	const struct known_file *file = known(engine, file_id);
+	assert(file != NULL); /* the log tells of each file before a frame lies in it */
+	return file->index;
 }
 
 static void remember(struct engine *engine, uint64_t file_id, uint64_t number, uint64_t first_lsn, uint32_t kind)
@@ -60,11 +72,6 @@ static void ephemeral_born(void *context, uint64_t file_id, uint64_t number, uin
 	remember(context, file_id, number, first_lsn, 'e');
 }
 
-static void ephemeral_retired(void *context, uint64_t file_id)
-{
-	forget(context, file_id, 'e');
-}
-
 /* Calls `each` for every batch of a frame that has been checked. */
 static void each_batch(struct engine *engine, const uint8_t *frame, void (*each)(struct engine *, struct topic *, const struct entry *, const void *),
                        const void *context)
@@ -104,31 +111,82 @@ static void disk_moved(void *context, const uint8_t *frame, const struct log_pla
 	}
 }
 
-/* The ephemeral log is past its bound: its oldest records go, and readers are told (`cap`). */
+/* ---- the ephemeral log is past its bound: its oldest file goes, and readers are told (`cap`) ---- */
+
 static void evict_batch(struct engine *engine, struct topic *topic, const struct entry *entry, const void *context)
 {
-	struct topic_numbers *numbers = &topic->numbers;
-	uint64_t last = entry->batch.first_seq + entry->batch.count - 1;
+	uint64_t first = entry->batch.first_seq, last = first + entry->batch.count - 1;
 	(void)context;
-	if (last <= numbers->floor || last > numbers->head)
+	/* Not published yet: publish_batch finds its file gone. */
+	if (last <= topic->numbers.floor || last > topic->numbers.head || last <= topic->evicted.to || topic_seq_lost(topic, first))
 		return;
-	numbers->floor = last;
-	numbers->floor_reason = REASON_CAP;
-	numbers->count -= entry->batch.count < numbers->count ? entry->batch.count : numbers->count;
-	numbers->bytes -= entry->batch.payload < numbers->bytes ? entry->batch.payload : numbers->bytes;
-	topic->count -= entry->batch.count < topic->count ? entry->batch.count : topic->count;
-	topic->bytes -= entry->batch.payload < topic->bytes ? entry->batch.payload : topic->bytes;
-	numbers->earliest = numbers->count > 0 ? last + 1 : numbers->head + 1;
-	if (!topic->shown)
-		return;
-	catalogue_topic_numbers(engine->options.catalogue, topic->slot, numbers);
-	catalogue_extents_drop(engine->options.catalogue, topic->slot, last);
-	feed_put(engine->options.feed, &(struct feed_entry){ .topic = topic->id, .value = last, .event = FEED_FLOOR, .slot = topic->slot });
+	if (topic->evicted.to == 0) {
+		topic->evicted.from = first;
+		topic->next_evicted = engine->evicted;
+		engine->evicted = topic;
+	}
+	topic->evicted.to = last;
+	topic->evicted_count += entry->batch.count;
+	topic->evicted_bytes += entry->batch.payload;
 }
 
 static void ephemeral_evicted(void *context, const uint8_t *frame)
 {
 	each_batch(context, frame, evict_batch, NULL);
+}
+
+/* Records that the disk log holds stay though younger ones go: then it is a loss in the middle, else the floor rises. */
+static bool lose_in_the_middle(struct engine *engine, struct topic *topic, uint64_t from, uint64_t to)
+{
+	const struct loss loss = { .from = from, .to = to, .reason = REASON_CAP };
+	bool last = topic->loss_count == 0 || topic->losses[topic->loss_count - 1].to < from;
+	if (topic->numbers.count == 0 || topic->numbers.earliest >= from || !last)
+		return false;
+	return topic_add_loss(topic, &loss) == ERR_OK && catalogue_loss_add(engine->options.catalogue, topic->slot, &loss) == ERR_OK;
+}
+
+void records_evicted(struct engine *engine, struct topic *topic, uint64_t from, uint64_t to)
+{
+	struct topic_numbers *numbers = &topic->numbers;
+	if (lose_in_the_middle(engine, topic, from, to)) {
+		catalogue_topic_numbers(engine->options.catalogue, topic->slot, numbers);
+		return;
+	}
+	numbers->floor = to;
+	numbers->floor_reason = REASON_CAP;
+	numbers->earliest = numbers->count > 0 ? topic_skip_losses(topic, to + 1) : numbers->head + 1;
+	catalogue_topic_numbers(engine->options.catalogue, topic->slot, numbers);
+	catalogue_extents_drop(engine->options.catalogue, topic->slot, to);
+	feed_put(engine->options.feed, &(struct feed_entry){ .topic = topic->id, .value = to, .event = FEED_FLOOR, .slot = topic->slot });
+}
+
+static void lessen(uint64_t *number, uint64_t by)
+{
+	*number -= by < *number ? by : *number;
+}
+
+/* Once a file and topic, however many frames that was. */
+static void apply_evicted(struct engine *engine)
+{
+	while (engine->evicted != NULL) {
+		struct topic *topic = engine->evicted;
+		struct loss gone = topic->evicted;
+		engine->evicted = topic->next_evicted;
+		lessen(&topic->numbers.count, topic->evicted_count);
+		lessen(&topic->numbers.bytes, topic->evicted_bytes);
+		lessen(&topic->count, topic->evicted_count);
+		lessen(&topic->bytes, topic->evicted_bytes);
+		topic->evicted = (struct loss){ 0 };
+		topic->evicted_count = topic->evicted_bytes = 0;
+		if (topic->shown)
+			records_evicted(engine, topic, gone.from, gone.to);
+	}
+}
+
+static void ephemeral_retired(void *context, uint64_t file_id)
+{
+	apply_evicted(context);
+	forget(context, file_id, 'e');
 }
 
 struct log_events file_events(struct engine *engine, bool ephemeral)

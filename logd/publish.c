@@ -169,10 +169,25 @@ static void show_topic(struct engine *engine, struct topic *topic)
 	feed_put(engine->options.feed, &(struct feed_entry){ .topic = topic->id, .event = FEED_CREATED, .slot = topic->slot });
 }
 
+/* The ephemeral log is so small that the batch's file went before it was published. */
+static void publish_evicted(struct engine *engine, struct pending *pending)
+{
+	struct topic *topic = pending->topic;
+	topic->numbers.head = pending->last_seq;
+	topic->numbers.last_write_ts = pending->ts;
+	topic->count -= pending->extent.count;
+	topic->bytes -= pending->extent.payload;
+	records_evicted(engine, topic, pending->extent.first_seq, pending->last_seq);
+}
+
 static void publish_batch(struct engine *engine, struct pending *pending)
 {
 	struct topic *topic = pending->topic;
 	struct extent extent = pending->extent;
+	if (pending->ephemeral && !file_known(engine, pending->file_id)) {
+		publish_evicted(engine, pending);
+		return;
+	}
 	extent.file = file_index(engine, pending->file_id);
 	if (catalogue_extent_add(engine->options.catalogue, topic->slot, &extent) != ERR_OK)
 		abort(); /* 16 GiB of addresses are used up */

@@ -128,32 +128,59 @@ static enum error conclude(void *context, struct topic *topic)
 }
 
 /* What readers have seen in the catalogue of the logd before may not fall behind (ARCHITECTURE §6). */
-static enum error hold_against(struct recovery *r, const struct catalogue *old)
+struct seen {
+	const struct catalogue *old;
+	int64_t slot;
+	struct topic_numbers numbers;
+};
+
+static enum error each_seen(struct recovery *r, enum error (*each)(struct recovery *r, struct topic *topic, const struct seen *seen))
 {
+	struct seen seen = { .old = r->engine->options.old_catalogue };
 	uint32_t slots[LIST_PAGE];
-	unsigned count = 0;
+	unsigned count = seen.old == NULL ? 0 : LIST_PAGE;
 	char name[TOPIC_NAME_MAX + 1] = "";
 	size_t length = 0;
-	do {
-		enum error error = catalogue_list(old, name, length, length > 0, slots, LIST_PAGE, &count);
+	while (count == LIST_PAGE) {
+		enum error error = catalogue_list(seen.old, name, length, length > 0, slots, LIST_PAGE, &count);
 		if (error != ERR_OK)
 			return ERR_OK; /* a list that a death left half changed: the log is what counts */
 		for (unsigned i = 0; i < count; i++) {
-			struct topic_numbers numbers;
-			if (catalogue_numbers(old, slots[i], &numbers) != ERR_OK || catalogue_name(old, slots[i], numbers.id, name, &length) != ERR_OK)
+			seen.slot = slots[i];
+			if (catalogue_numbers(seen.old, slots[i], &seen.numbers) != ERR_OK)
 				continue;
-			struct topic *topic = topic_table_by_id(r->engine->topics, numbers.id);
-			if (topic == NULL)
+			if (catalogue_name(seen.old, slots[i], seen.numbers.id, name, &length) != ERR_OK)
 				continue;
-			if (topic->numbers.floor < numbers.floor) {
-				topic->numbers.floor = numbers.floor;
-				topic->numbers.floor_reason = numbers.floor_reason;
-			}
-			if (topic->head < numbers.head && (error = lose(r, topic, topic->head + 1, numbers.head, REASON_IO_ERROR, 0)) != ERR_OK)
+			struct topic *topic = topic_table_by_id(r->engine->topics, seen.numbers.id);
+			if (topic != NULL && (error = each(r, topic, &seen)) != ERR_OK)
 				return error;
 		}
-	} while (count == LIST_PAGE);
+	}
 	return ERR_OK;
+}
+
+/* What went past the bound of the ephemeral log stands in no frame: the catalogue alone says that it was there, and why it is gone. */
+static enum error hold_floor(struct recovery *r, struct topic *topic, const struct seen *seen)
+{
+	struct loss loss = { 0 };
+	(void)r;
+	if (topic->numbers.floor < seen->numbers.floor) {
+		topic->numbers.floor = seen->numbers.floor;
+		topic->numbers.floor_reason = seen->numbers.floor_reason;
+	}
+	while (catalogue_loss(seen->old, seen->slot, topic->id, loss.to + 1, &loss) == ERR_OK) {
+		enum error error = ERR_OK;
+		if (loss.reason == REASON_CAP && !topic_seq_lost(topic, loss.from))
+			error = topic_add_loss(topic, &loss);
+		if (error != ERR_OK)
+			return error;
+	}
+	return ERR_OK;
+}
+
+static enum error hold_head(struct recovery *r, struct topic *topic, const struct seen *seen)
+{
+	return topic->head < seen->numbers.head ? lose(r, topic, topic->head + 1, seen->numbers.head, REASON_IO_ERROR, 0) : ERR_OK;
 }
 
 /* ---- saying so ---- */
@@ -198,11 +225,7 @@ static enum error say_losses(void *context, struct topic *topic)
 
 static uint64_t first_live(const struct topic *topic)
 {
-	uint64_t first = topic->numbers.earliest > topic->numbers.floor ? topic->numbers.earliest : topic->numbers.floor + 1;
-	for (uint32_t i = 0; i < topic->loss_count; i++)
-		if (topic->losses[i].from <= first && first <= topic->losses[i].to)
-			first = topic->losses[i].to + 1;
-	return first;
+	return topic_skip_losses(topic, topic->numbers.earliest > topic->numbers.floor ? topic->numbers.earliest : topic->numbers.floor + 1);
 }
 
 static enum error show(void *context, struct topic *topic)
@@ -266,14 +289,14 @@ static enum error walk(struct recovery *r)
 
 static enum error find_losses(struct recovery *r)
 {
-	enum error error = resolve_gaps(r);
+	enum error error = each_seen(r, hold_floor);
+	if (error == ERR_OK)
+		error = resolve_gaps(r);
 	if (error == ERR_OK)
 		error = merge_found(r);
 	if (error == ERR_OK)
 		error = topic_table_each(r->engine->topics, conclude, r);
-	if (error == ERR_OK && r->engine->options.old_catalogue != NULL)
-		error = hold_against(r, r->engine->options.old_catalogue);
-	return error;
+	return error == ERR_OK ? each_seen(r, hold_head) : error;
 }
 
 static enum error finish(struct recovery *r)

@@ -271,6 +271,7 @@ static void settled_from(struct engine *engine, struct settled *settled, const s
 		c->head = entry->batch.first_seq + entry->batch.count - 1;
 		c->durable = c->head; /* the start syncs all of the log before it answers */
 		c->flags = entry->flags & ENTRY_CREATED ? COMPLETION_CREATED : 0;
+		c->body_length = 0; /* the creation before it in the frame is part of this answer */
 		break;
 	case ENTRY_TOPIC_CREATE:
 	case ENTRY_TOPIC_CONFIGURE:

@@ -98,6 +98,14 @@ bool topic_seq_lost(const struct topic *topic, uint64_t seq)
 	return false;
 }
 
+uint64_t topic_skip_losses(const struct topic *topic, uint64_t seq)
+{
+	for (uint32_t i = 0; i < topic->loss_count; i++)
+		if (topic->losses[i].from <= seq && seq <= topic->losses[i].to)
+			seq = topic->losses[i].to + 1;
+	return seq;
+}
+
 static void link_name(struct topic_table *table, struct topic *topic)
 {
 	struct topic **bucket = &table->by_name[hash_name(topic->name, topic->name_length) & (table->buckets - 1)];

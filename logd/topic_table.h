@@ -47,6 +47,11 @@ struct topic {
 	bool dirty;
 	bool shown;                      /* it stands in the catalogue */
 
+	/* records that go with a file of the ephemeral log, gathered over the file */
+	struct loss evicted;             /* to is 0: none */
+	uint64_t evicted_count, evicted_bytes;
+	struct topic *next_evicted;
+
 	/* open topics (not closed by a ceiling at their head), the one idle for longest first */
 	struct topic *open_previous, *open_next;
 	uint64_t active_us;
@@ -81,6 +86,8 @@ void topic_free(struct topic **topic);
 enum error topic_add_loss(struct topic *topic, const struct loss *loss);
 /* The seq was given up: what the log says of it has no effect any more, though its frame may stand there. */
 bool topic_seq_lost(const struct topic *topic, uint64_t seq);
+/* The first seq from `seq` on that is in no loss. */
+uint64_t topic_skip_losses(const struct topic *topic, uint64_t seq);
 
 /* Links it by id and name, by id alone, or takes it out. ERR_NOMEM only from the first. */
 enum error topic_table_add(struct topic_table *table, struct topic *topic);

@@ -126,8 +126,9 @@ static enum error use_file(struct paging *p, uint32_t index)
 		return ERR_OK;
 	error = files_get(p->reader->worker->files, file.kind, file.id, &p->fd);
 	p->page->missing_file = file.id;
+	/* A new logd removes files that its recovery has copied before its catalogue is there: then the next catalogue says where the bytes lie now. */
 	if (error == ERR_IO)
-		return ERR_STORAGE_FAILED;
+		return ERR_BUSY;
 	if (error == ERR_OK) {
 		p->reader->window.file = file.id;
 		p->reader->window.length = 0;

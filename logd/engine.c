@@ -33,7 +33,9 @@ enum error engine_create(struct engine **out, const struct engine_options *optio
 	engine->group = 1;
 	engine->one_by_one = options->fault_death;
 	engine->small = malloc(SMALL_PARTS_MAX);
-	enum error error = engine->small == NULL ? ERR_NOMEM : topic_table_create(&engine->topics);
+	uint8_t key[16];
+	engine->ops->random(engine->ops->world, key, sizeof key);
+	enum error error = engine->small == NULL ? ERR_NOMEM : topic_table_create(&engine->topics, key);
 	if (error == ERR_OK)
 		error = keys_create(&engine->keys);
 	if (error == ERR_OK)

@@ -1,7 +1,10 @@
 #include "logd/topic_table.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "common/bytes.h"
 
 enum { BUCKETS_FIRST = 1024 };
 
@@ -11,22 +14,23 @@ struct topic_table {
 	uint64_t buckets; /* a power of two, for both */
 	uint64_t ids;     /* topics linked by id */
 	uint64_t names;   /* topics whose name is theirs */
+	uint8_t key[crypto_shorthash_KEYBYTES];
 };
 
-static uint64_t hash_name(const char *name, size_t length)
+static uint64_t hash_name(const struct topic_table *table, const char *name, size_t length)
 {
-	uint64_t hash = 0xcbf29ce484222325u;
-	for (size_t i = 0; i < length; i++)
-		hash = (hash ^ (uint8_t)name[i]) * 0x100000001b3u;
-	return hash ^ (hash >> 29);
+	uint8_t hash[crypto_shorthash_BYTES];
+	crypto_shorthash(hash, (const uint8_t *)name, length, table->key);
+	return get_u64(hash);
 }
 
-enum error topic_table_create(struct topic_table **out)
+enum error topic_table_create(struct topic_table **out, const uint8_t key[16])
 {
 	struct topic_table *table = calloc(1, sizeof *table);
 	if (table == NULL)
 		return ERR_NOMEM;
 	table->buckets = BUCKETS_FIRST;
+	memcpy(table->key, key, sizeof table->key);
 	table->by_name = calloc(table->buckets, sizeof(struct topic *));
 	table->by_id = calloc(table->buckets, sizeof(struct topic *));
 	*out = table;
@@ -108,7 +112,7 @@ uint64_t topic_skip_losses(const struct topic *topic, uint64_t seq)
 
 static void link_name(struct topic_table *table, struct topic *topic)
 {
-	struct topic **bucket = &table->by_name[hash_name(topic->name, topic->name_length) & (table->buckets - 1)];
+	struct topic **bucket = &table->by_name[hash_name(table, topic->name, topic->name_length) & (table->buckets - 1)];
 	topic->next_by_name = *bucket;
 	*bucket = topic;
 }
@@ -133,7 +137,9 @@ static void grow(struct topic_table *table)
 		return;
 	}
 	uint64_t old = table->buckets;
-	*table = (struct topic_table){ .by_name = by_name, .by_id = by_id, .buckets = buckets, .ids = table->ids, .names = table->names };
+	table->by_name = by_name;
+	table->by_id = by_id;
+	table->buckets = buckets;
 	for (uint64_t i = 0; i < old; i++) {
 		for (struct topic *topic = old_names[i], *next; topic != NULL; topic = next) {
 			next = topic->next_by_name;
@@ -166,7 +172,7 @@ void topic_table_take_name(struct topic_table *table, struct topic *topic)
 
 void topic_table_drop_name(struct topic_table *table, struct topic *topic)
 {
-	struct topic **at = &table->by_name[hash_name(topic->name, topic->name_length) & (table->buckets - 1)];
+	struct topic **at = &table->by_name[hash_name(table, topic->name, topic->name_length) & (table->buckets - 1)];
 	while (*at != NULL && *at != topic)
 		at = &(*at)->next_by_name;
 	if (*at == NULL)
@@ -189,7 +195,7 @@ void topic_table_remove(struct topic_table *table, struct topic *topic)
 
 struct topic *topic_table_by_name(const struct topic_table *table, const char *name, size_t length)
 {
-	struct topic *topic = table->by_name[hash_name(name, length) & (table->buckets - 1)];
+	struct topic *topic = table->by_name[hash_name(table, name, length) & (table->buckets - 1)];
 	while (topic != NULL && (topic->name_length != length || memcmp(topic->name, name, length) != 0))
 		topic = topic->next_by_name;
 	return topic;

@@ -74,7 +74,8 @@ struct topic {
 
 struct topic_table;
 
-enum error topic_table_create(struct topic_table **table);
+/* `key`: 16 random bytes, so that nobody can choose names that meet in one chain. */
+enum error topic_table_create(struct topic_table **table, const uint8_t key[16]);
 /* Frees the topics too. */
 void topic_table_destroy(struct topic_table **table);
 

@@ -37,6 +37,12 @@ struct counters {
 	struct read_clock clocks[COUNTERS_READ_CLOCKS]; /* open addressing by topic id, 8 probes; a full neighbourhood overwrites the oldest */
 };
 
+/* Adds to a counter of one's own. Its process is its only writer, so this needs no locked instruction. */
+static inline void counters_add(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
 /* Moves the read clock of `topic` to `ts` in the worker's own counters. */
 void counters_touch(struct counters *own, uint64_t topic, int64_t ts);
 

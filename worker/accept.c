@@ -25,7 +25,7 @@ static void pause_accepting(struct accepting *accepting)
 {
 	accepting->paused = true;
 	event_del(accepting->event);
-	atomic_fetch_add_explicit(&accepting->worker->counters->accept_pauses, 1, memory_order_relaxed);
+	counters_add(&accepting->worker->counters->accept_pauses, 1);
 }
 
 /* A worker with more than its share looks away for now: another one that waits for the socket is woken instead. */

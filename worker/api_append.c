@@ -8,55 +8,69 @@
 #include "worker/config_json.h"
 #include "worker/scan.h"
 #include "worker/submit.h"
+#include "worker/text.h"
 #include "worker/worker.h"
 
-static size_t put_number(uint8_t *out, uint64_t value)
+/* "seqs":[...] for a run of numbers; the caller has made room for TEXT_U64_MAX + 1 bytes each. */
+static uint8_t *put_seqs(uint8_t *at, uint64_t first, uint32_t count)
 {
-	uint8_t digits[20];
-	size_t n = 0;
-	do {
-		digits[n++] = (uint8_t)('0' + value % 10);
-		value /= 10;
-	} while (value > 0);
-	for (size_t i = 0; i < n; i++)
-		out[i] = digits[n - 1 - i];
-	return n;
-}
-
-static void put_seqs(struct exchange *exchange, uint64_t first, uint32_t count)
-{
-	if (buffer_reserve(&exchange->answer, (size_t)count * 21 + 16) != ERR_OK) {
-		exchange->out_of_memory = true;
-		return;
-	}
-	answer_bytes(exchange, ",\"seqs\":[", 9);
-	uint8_t *at = exchange->answer.bytes + exchange->answer.length;
+	at = text_word(at, ",\"seqs\":[");
 	for (uint32_t i = 0; i < count; i++) {
-		at += put_number(at, first + i);
+		at = text_u64(at, first + i);
 		*at++ = ',';
 	}
 	at[count > 0 ? -1 : 0] = ']';
+	return count > 0 ? at : at + 1;
+}
+
+static uint8_t *put_bool(uint8_t *at, const char *name, bool value)
+{
+	return text_word(text_word(at, name), value ? "true" : "false");
+}
+
+static uint8_t *put_field(uint8_t *at, const char *name, uint64_t value)
+{
+	return text_u64(text_word(at, name), value);
+}
+
+/* The answer but for its last '}', in one piece of memory. */
+static void render(struct exchange *exchange, const struct completion *c, bool seqs)
+{
+	size_t room = 256 + 16 + sizeof exchange->name[0] + 6 * TEXT_U64_MAX + (seqs ? (size_t)c->count * (TEXT_U64_MAX + 1) : 0);
+	if (buffer_reserve(&exchange->answer, room) != ERR_OK) {
+		exchange->out_of_memory = true;
+		return;
+	}
+	uint8_t *at = exchange->answer.bytes + exchange->answer.length;
+	at = text_word(at, "{\"topic\":\"");
+	at = text_bytes(at, exchange->name[0], exchange->name_length[0]); /* a valid name needs no escapes */
+	at = text_hex(text_word(at, "\",\"epoch\":\""), c->topic);
+	at = put_field(at, "\",\"first_seq\":", c->first_seq);
+	at = put_field(at, ",\"last_seq\":", c->first_seq + c->count - 1);
+	if (seqs)
+		at = put_seqs(at, c->first_seq, c->count);
+	at = put_field(at, ",\"head_seq\":", c->head);
+	at = put_field(at, ",\"durable_seq\":", c->durable);
+	at = put_field(at, ",\"count\":", c->count);
+	at = put_bool(at, ",\"created\":", (c->flags & COMPLETION_CREATED) != 0);
+	at = put_bool(at, ",\"deduped\":", (c->flags & COMPLETION_DEDUPED) != 0);
 	exchange->answer.length = (size_t)(at - exchange->answer.bytes);
 }
 
 static void finish(struct exchange *exchange, const struct completion *completion, const uint8_t *body)
 {
-	bool created = (completion->flags & COMPLETION_CREATED) != 0, seqs = true;
+	struct counters *counters = exchange->worker->counters;
+	bool seqs = true;
 	if (completion->status != ERR_OK) {
 		submit_refused(exchange, completion, body);
 		return;
 	}
 	if (exchange_query_bool(exchange, "return_seqs", &seqs) != ERR_OK)
 		return;
-	answer_text(exchange, "{\"topic\":\"%s\",\"epoch\":\"%016" PRIx64 "\",\"first_seq\":%" PRIu64 ",\"last_seq\":%" PRIu64, exchange->name[0],
-	            completion->topic, completion->first_seq, completion->first_seq + completion->count - 1);
-	if (seqs)
-		put_seqs(exchange, completion->first_seq, completion->count);
-	answer_text(exchange, ",\"head_seq\":%" PRIu64 ",\"durable_seq\":%" PRIu64 ",\"count\":%" PRIu32 ",\"created\":%s,\"deduped\":%s", completion->head,
-	            completion->durable, completion->count, created ? "true" : "false", completion->flags & COMPLETION_DEDUPED ? "true" : "false");
-	atomic_fetch_add_explicit(&exchange->worker->counters->appends_total, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&exchange->worker->counters->records_in_total, completion->count, memory_order_relaxed);
-	exchange_success(exchange, created ? 201 : 200);
+	render(exchange, completion, seqs);
+	counters_add(&counters->appends_total, 1);
+	counters_add(&counters->records_in_total, completion->count);
+	exchange_success(exchange, completion->flags & COMPLETION_CREATED ? 201 : 200);
 }
 
 /* The header counts only where the body has no key; it may be quoted. */

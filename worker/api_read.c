@@ -214,8 +214,8 @@ static void answer_read(struct exchange *exchange, struct question *q, void (*ha
 	put_tombstone(exchange, &page);
 	answer_text(exchange, ",\"lag\":%" PRIu64, page.numbers.head - page.next);
 	exchange->records_scanned = (int64_t)page.examined;
-	atomic_fetch_add_explicit(&worker->counters->reads_total, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&worker->counters->records_out_total, page.records, memory_order_relaxed);
+	counters_add(&worker->counters->reads_total, 1);
+	counters_add(&worker->counters->records_out_total, page.records);
 	exchange_success(exchange, 200);
 }
 

@@ -125,7 +125,7 @@ enum error connection_open(struct connections *connections, int fd)
 	connections->first = connection;
 	connections->count++;
 	atomic_store_explicit(&connections->worker->counters->connections, connections->count, memory_order_relaxed);
-	atomic_fetch_add_explicit(&connections->worker->counters->connections_total, 1, memory_order_relaxed);
+	counters_add(&connections->worker->counters->connections_total, 1);
 	return ERR_OK;
 }
 

@@ -131,7 +131,7 @@ static void begin_exchange(struct connection *connection, const struct http_head
 	connection->reading = exchange;
 	connection->requests++;
 	http_body_begin(&connection->body, head);
-	atomic_fetch_add_explicit(&worker->counters->requests_total, 1, memory_order_relaxed);
+	counters_add(&worker->counters->requests_total, 1);
 	dispatch_head(exchange, head, target);
 	if (exchange->done) {
 		/* Refused by its head. Who waits for leave to send its body may not send it at all, and a large one is not worth reading. */
@@ -331,7 +331,7 @@ void connection_on_readable(evutil_socket_t fd, short what, void *context)
 	}
 	connection->progress_us = worker_now_us();
 	connection->in_end += (size_t)n;
-	atomic_fetch_add_explicit(&connection->owner->worker->counters->bytes_in_total, (uint64_t)n, memory_order_relaxed);
+	counters_add(&connection->owner->worker->counters->bytes_in_total, (uint64_t)n);
 	connection_parse(connection);
 	if (!connection->dead)
 		connection_update_reading(connection);

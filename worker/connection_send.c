@@ -82,7 +82,7 @@ void connection_send(struct connection *connection)
 			return;
 		}
 		connection->progress_us = worker_now_us();
-		atomic_fetch_add_explicit(&connection->owner->worker->counters->bytes_out_total, (uint64_t)sent, memory_order_relaxed);
+		counters_add(&connection->owner->worker->counters->bytes_out_total, (uint64_t)sent);
 		advance(connection, (size_t)sent);
 	}
 	if (!all_sent(connection))

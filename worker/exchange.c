@@ -9,6 +9,7 @@
 #include "worker/connection.h"
 #include "worker/json.h"
 #include "worker/route.h"
+#include "worker/text.h"
 #include "worker/waiting.h"
 #include "worker/worker.h"
 
@@ -111,65 +112,85 @@ static const char *reason_of(int status)
 	}
 }
 
-/* Writes the head of the answer and hands the exchange to its connection. */
+static uint8_t *put_status(uint8_t *at, int status)
+{
+	at = text_word(at, "HTTP/1.1 ");
+	at = text_u64(at, (unsigned)status);
+	*at++ = ' ';
+	return text_word(text_word(at, reason_of(status)), "\r\n");
+}
+
+/* Writes the head of the answer and hands the exchange to its connection. EXCHANGE_ANSWER_HEAD holds what stands here beside the extra headers. */
 static void finish(struct exchange *exchange, int status, const char *content_type)
 {
 	bool bodiless = status == 204 || status == 304;
 	struct counters *counters = exchange->worker->counters;
-	size_t n = 0, room = sizeof exchange->answer_head;
-	char *head = exchange->answer_head;
+	uint8_t *head = (uint8_t *)exchange->answer_head, *at = put_status(head, status);
 	if (connection_draining(exchange->connection))
 		exchange->close_after = true;
-	n += (size_t)snprintf(head, room, "HTTP/1.1 %d %s\r\n", status, reason_of(status));
-	if (!bodiless)
-		n += (size_t)snprintf(head + n, room - n, "Content-Type: %s\r\nContent-Length: %zu\r\n", content_type, exchange->answer.length);
-	memcpy(head + n, exchange->headers, exchange->headers_length);
-	n += exchange->headers_length;
+	if (!bodiless) {
+		at = text_word(text_word(at, "Content-Type: "), content_type);
+		at = text_u64(text_word(at, "\r\nContent-Length: "), exchange->answer.length);
+		at = text_word(at, "\r\n");
+	}
+	at = text_bytes(at, exchange->headers, exchange->headers_length);
 	if (exchange->close_after)
-		n += (size_t)snprintf(head + n, room - n, "Connection: close\r\n");
+		at = text_word(at, "Connection: close\r\n");
 	else if (exchange->minor == 0)
-		n += (size_t)snprintf(head + n, room - n, "Connection: keep-alive\r\n");
-	memcpy(head + n, "\r\n", 2);
-	exchange->answer_head_length = n + 2;
+		at = text_word(at, "Connection: keep-alive\r\n");
+	at = text_word(at, "\r\n");
+	exchange->answer_head_length = (size_t)(at - head);
 	if (bodiless || exchange->method == METHOD_HEAD)
 		exchange->answer.length = 0;
 	if (status >= 500)
-		atomic_fetch_add_explicit(&counters->responses_5xx, 1, memory_order_relaxed);
+		counters_add(&counters->responses_5xx, 1);
 	else if (status >= 400)
-		atomic_fetch_add_explicit(&counters->responses_4xx, 1, memory_order_relaxed);
+		counters_add(&counters->responses_4xx, 1);
 	exchange->done = true;
 	exchange->parked = NULL;
 	exchange->cancel = NULL;
 	connection_answered(exchange->connection, exchange);
 }
 
-static size_t one_timing(char *out, const char *json, const char *timing, int64_t us, char *header, size_t *header_length)
+/* Where the same figures go twice: into `performance` and into the header Server-Timing. */
+struct timings { uint8_t *json, *header; };
+
+static void one_timing(struct timings *timings, const char *json, const char *header, int64_t us)
 {
-	*header_length += (size_t)sprintf(header + *header_length, ", %s;dur=%.3f", timing, (double)us / 1000.0);
-	return (size_t)sprintf(out, ",\"%s\":%.3f", json, (double)us / 1000.0);
+	if (us < 0)
+		return;
+	timings->json = text_ms(text_word(timings->json, json), (uint64_t)us);
+	timings->header = text_ms(text_word(timings->header, header), (uint64_t)us);
+}
+
+/* Adds ,"performance":{...}} to the answer and the header. False: no memory. */
+static bool put_performance(struct exchange *exchange)
+{
+	enum { JSON_ROOM = 256, HEADER_ROOM = 192 };
+	if (buffer_reserve(&exchange->answer, JSON_ROOM) != ERR_OK || exchange->headers_length + HEADER_ROOM > sizeof exchange->headers)
+		return false;
+	struct timings t = { exchange->answer.bytes + exchange->answer.length, (uint8_t *)exchange->headers + exchange->headers_length };
+	t.json = text_word(t.json, ",\"performance\":{");
+	t.header = text_word(t.header, "Server-Timing: ");
+	one_timing(&t, "\"server_total_ms\":", "total;dur=", (int64_t)(worker_now_us() - exchange->started_us));
+	one_timing(&t, ",\"wal_append_ms\":", ", wal;dur=", exchange->wal_us);
+	one_timing(&t, ",\"fsync_ms\":", ", fsync;dur=", exchange->sync_us);
+	one_timing(&t, ",\"throttle_wait_ms\":", ", throttle;dur=", exchange->throttle_us);
+	if (exchange->records_scanned >= 0)
+		t.json = text_u64(text_word(t.json, ",\"records_scanned\":"), (uint64_t)exchange->records_scanned);
+	t.json = text_word(t.json, "}}");
+	t.header = text_word(t.header, "\r\n");
+	exchange->answer.length = (size_t)(t.json - exchange->answer.bytes);
+	exchange->headers_length = (size_t)(t.header - (uint8_t *)exchange->headers);
+	return true;
 }
 
 void exchange_success(struct exchange *exchange, int status)
 {
-	char text[512], timing[256];
-	double total = (double)(worker_now_us() - exchange->started_us) / 1000.0;
-	size_t n = (size_t)sprintf(text, ",\"performance\":{\"server_total_ms\":%.3f", total), t = (size_t)sprintf(timing, "total;dur=%.3f", total);
-	if (exchange->wal_us >= 0)
-		n += one_timing(text + n, "wal_append_ms", "wal", exchange->wal_us, timing, &t);
-	if (exchange->sync_us >= 0)
-		n += one_timing(text + n, "fsync_ms", "fsync", exchange->sync_us, timing, &t);
-	if (exchange->throttle_us >= 0)
-		n += one_timing(text + n, "throttle_wait_ms", "throttle", exchange->throttle_us, timing, &t);
-	if (exchange->records_scanned >= 0)
-		n += (size_t)sprintf(text + n, ",\"records_scanned\":%" PRId64, exchange->records_scanned);
-	n += (size_t)sprintf(text + n, "}}");
-	answer_bytes(exchange, text, n);
-	if (exchange->out_of_memory) {
+	if (!put_performance(exchange) || exchange->out_of_memory)
 		exchange_error(exchange, ERR_INTERNAL, NULL, "the server has no memory left for this answer; try again");
-		return;
-	}
-	exchange_header(exchange, "Server-Timing", "%s", timing);
-	finish(exchange, status, "application/json");
+	else
+		finish(exchange, status, "application/json");
 }
 
 void exchange_plain(struct exchange *exchange, int status, const char *content_type)

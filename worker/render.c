@@ -1,22 +1,25 @@
 #include "worker/render.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "worker/json.h"
+#include "worker/text.h"
 
 void render_batch(struct render *render, int64_t ts, const uint8_t *node, uint32_t node_length)
 {
-	render->ts_length = (unsigned)snprintf(render->ts, sizeof render->ts, ",\"$ts\":%" PRId64, ts);
+	uint8_t *at = text_word((uint8_t *)render->ts, ",\"$ts\":");
+	if (ts < 0)
+		*at++ = '-';
+	at = text_u64(at, ts < 0 ? 0 - (uint64_t)ts : (uint64_t)ts);
+	render->ts_length = (unsigned)(at - (uint8_t *)render->ts);
 	render->node = node;
 	render->node_length = node_length;
 }
 
 static void set_seq(struct render *render, uint64_t seq)
 {
-	char text[24];
-	unsigned n = (unsigned)snprintf(text, sizeof text, "%" PRIu64, seq);
+	uint8_t text[TEXT_U64_MAX];
+	unsigned n = (unsigned)(text_u64(text, seq) - text);
 	memcpy(render->seq + sizeof render->seq - n, text, n);
 	render->seq_digits = n;
 	render->seq_value = seq;

@@ -95,7 +95,7 @@ static void enqueue(struct submissions *submissions, struct exchange *exchange, 
 		submissions->last = queued;
 	}
 	submissions->queue_length++;
-	atomic_fetch_add_explicit(&submissions->worker->counters->ring_full_total, 1, memory_order_relaxed);
+	counters_add(&submissions->worker->counters->ring_full_total, 1);
 	exchange_park(exchange, queued, leave_queue);
 }
 

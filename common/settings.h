@@ -32,6 +32,7 @@ struct settings {
 	uint32_t probe_auth;
 	uint32_t commit_deadline_ms;   /* how long a worker waits for logd: 5000 */
 	uint32_t idle_timeout_ms;      /* a connection without progress: 30000 */
+	uint64_t busy_poll_us;         /* how long a process looks for work before it sleeps (common/busy_poll.h): 100 */
 	uint64_t worker_budget_bytes;  /* unfinished bodies and unsent answers of one worker: 256 MiB */
 };
 

@@ -312,6 +312,11 @@ bool engine_round(struct engine *engine)
 	return more;
 }
 
+bool engine_syncing(const struct engine *engine)
+{
+	return log_syncing(engine->disk);
+}
+
 bool engine_pending(const struct engine *engine)
 {
 	for (unsigned i = 0; i < engine->ring_end; i++) {

@@ -59,6 +59,9 @@ enum error engine_recover(struct engine *engine, char *message, size_t message_s
 /* Takes what is in the rings (a quantum each), writes one group, publishes, posts completions, starts a sync where one is due. True: call again at once. */
 bool engine_round(struct engine *engine);
 
+/* A sync runs beside it: the next thing to do may be far away, and the kernel wants the cores meanwhile. */
+bool engine_syncing(const struct engine *engine);
+
 /* Something to take, without taking it (for the sleep protocol). */
 bool engine_pending(const struct engine *engine);
 

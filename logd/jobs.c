@@ -42,6 +42,7 @@ struct jobs {
 	struct lane lanes[2]; /* by job_kind */
 	int event_fd;
 	bool ending;
+	_Atomic unsigned done; /* lanes whose result has not been taken */
 	_Atomic bool syncing; /* the disk is not idle */
 };
 
@@ -125,6 +126,7 @@ static void *lane_main(void *argument)
 			lane->error = make_file(lane);
 		pthread_mutex_lock(&jobs->lock);
 		lane->state = JOB_DONE;
+		atomic_fetch_add(&jobs->done, 1);
 		wake_write(jobs->event_fd);
 	}
 	pthread_mutex_unlock(&jobs->lock);
@@ -235,6 +237,11 @@ int jobs_event_fd(const struct jobs *jobs)
 	return jobs->event_fd;
 }
 
+bool jobs_done(const struct jobs *jobs)
+{
+	return atomic_load(&jobs->done) > 0;
+}
+
 bool jobs_finished(struct jobs *jobs, struct job_result *result)
 {
 	bool found = false;
@@ -246,6 +253,7 @@ bool jobs_finished(struct jobs *jobs, struct job_result *result)
 			continue;
 		*result = (struct job_result){ .kind = lane->kind, .sync = lane->sync, .id = lane->id, .error = lane->error };
 		lane->state = JOB_IDLE;
+		atomic_fetch_sub(&jobs->done, 1);
 		found = true;
 	}
 	if (!found) {

@@ -24,6 +24,8 @@ int jobs_sync(struct jobs *jobs, const struct sync_job *job);
 int jobs_prepare(struct jobs *jobs, int data_dir, const char *name, uint64_t id, uint64_t size);
 
 int jobs_event_fd(const struct jobs *jobs);
+/* Whether something is finished, without a system call. */
+bool jobs_done(const struct jobs *jobs);
 bool jobs_finished(struct jobs *jobs, struct job_result *result);
 
 #endif

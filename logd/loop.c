@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/busy_poll.h"
 #include "common/catalogue.h"
 #include "common/completion.h"
 #include "common/control.h"
@@ -19,7 +20,7 @@
 #include "logd/engine.h"
 #include "logd/ops_system.h"
 
-enum { BATCH_OF_ROUNDS = 16 };
+enum { BATCH_OF_ROUNDS = 16, LISTEN_US = 2000 };
 
 /* The objects of one worker process; mapped until the engine holds nothing of it any more. */
 struct attached {
@@ -50,6 +51,7 @@ struct logd {
 	bool stopping;
 	int exit_status;
 	uint32_t state;
+	struct busy_poll polling;
 };
 
 static void tell(struct logd *logd, struct control message)
@@ -256,6 +258,12 @@ static void report_state(struct logd *logd)
 	tell(logd, (struct control){ .type = CTL_STATE, .a = state });
 }
 
+static uint64_t now_us(const struct logd *logd)
+{
+	const struct ops *ops = ops_system_table(logd->world);
+	return ops->monotonic_us(ops->world);
+}
+
 /* Waits for something to do, at most `us`. Before sleeping it says so and looks once more (common/wake.h). */
 static void wait_for_work(struct logd *logd, uint64_t us)
 {
@@ -265,11 +273,14 @@ static void wait_for_work(struct logd *logd, uint64_t us)
 		{ .fd = logd->inherit->common.control_fd, .events = POLLIN },
 	};
 	bool busy = us == 0;
+	uint64_t began = now_us(logd);
 	wake_prepare_sleep(&logd->status->logd_sleeping);
 	if (logd->started && engine_pending(logd->engine))
 		busy = true;
 	int ready = poll(fds, 3, busy ? 0 : us > 1000000 ? 1000 : (int)((us + 999) / 1000));
 	wake_end_sleep(&logd->status->logd_sleeping);
+	if (!busy && ready > 0 && (fds[0].revents | fds[1].revents) != 0)
+		busy_poll_slept(&logd->polling, now_us(logd) - began);
 	if (ready > 0 && fds[0].revents != 0) {
 		uint64_t count;
 		ssize_t ignored = read(logd->inherit->common.logd_wake_fd, &count, sizeof count);
@@ -281,17 +292,30 @@ static void wait_for_work(struct logd *logd, uint64_t us)
 		take_messages(logd);
 }
 
+/* Rounds until there is nothing more to take, a bounded number; *us: when the engine wants to be called again. */
+static bool rounds(struct logd *logd, uint64_t *us)
+{
+	bool more = true;
+	if (ops_system_done(logd->world) || engine_pending(logd->engine))
+		busy_poll_worked(&logd->polling);
+	if (ops_system_done(logd->world))
+		take_jobs(logd);
+	for (unsigned i = 0; i < BATCH_OF_ROUNDS && more; i++)
+		more = engine_round(logd->engine);
+	*us = engine_tick(logd->engine);
+	report_state(logd);
+	return more;
+}
+
 static void work(struct logd *logd)
 {
+	uint64_t heard_us = 0; /* when the supervisor was last listened to */
 	while (!logd->stopping) {
-		bool more = false;
-		uint64_t us = 1000000;
-		if (logd->started) {
-			for (unsigned i = 0; i < BATCH_OF_ROUNDS && (i == 0 || more); i++)
-				more = engine_round(logd->engine);
-			us = engine_tick(logd->engine);
-			report_state(logd);
-		}
+		uint64_t us = 1000000, now = now_us(logd);
+		bool more = logd->started && rounds(logd, &us);
+		if (!more && logd->started && !engine_syncing(logd->engine) && now - heard_us < LISTEN_US && busy_poll_again(&logd->polling, now))
+			continue;
+		heard_us = now;
 		wait_for_work(logd, more ? 0 : us);
 	}
 }
@@ -360,6 +384,7 @@ int logd_run(const struct inherit_logd *inherit)
 	if (logd == NULL)
 		return 1;
 	logd->inherit = inherit;
+	logd->polling.window_us = inherit->common.settings.busy_poll_us;
 	logd->logging = (struct logging){ .program = "topics-logd", .level = LOG_LEVEL_INFO };
 	for (unsigned i = 0; i < ATTACHED_MAX; i++)
 		logd->attached[i].wake_fd = -1;

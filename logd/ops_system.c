@@ -368,6 +368,11 @@ int ops_system_event_fd(const struct ops_system *system)
 	return jobs_event_fd(system->jobs);
 }
 
+bool ops_system_done(const struct ops_system *system)
+{
+	return jobs_done(system->jobs);
+}
+
 bool ops_system_finished(struct ops_system *system, struct job_result *result)
 {
 	return jobs_finished(system->jobs, result);

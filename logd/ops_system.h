@@ -40,6 +40,9 @@ const struct ops *ops_system_table(struct ops_system *system);
 /* An eventfd: readable when a job is done. */
 int ops_system_event_fd(const struct ops_system *system);
 
+/* Whether a job is done, without a system call. */
+bool ops_system_done(const struct ops_system *system);
+
 /* Takes a finished job: true if there was one. Clears the eventfd when there is none left. */
 bool ops_system_finished(struct ops_system *system, struct job_result *result);
 

@@ -56,6 +56,7 @@ static const struct setting table[] = {
 	{ "max-total-bytes", NUMBER, SET(max_total_bytes), 0, 0, UINT64_MAX, 0, "live payload of all topics; 0: no limit" },
 	{ "sync-interval-ms", NUMBER, SET(sync_interval_ms), 0, 1, 3600000, 100, "bound on the unsynced tail of `disk` topics" },
 	{ "ephemeral-max-bytes", NUMBER, SET(ephemeral_max_bytes), 0, 1 << 20, SIZE_MOST, 0, "all `ephemeral` records (a quarter of memory)" },
+	{ "busy-poll-us", NUMBER, SET(busy_poll_us), 0, 0, 10000, 100, "how long a busy process looks for work before it sleeps; 0: never" },
 	{ "drain-ms", NUMBER, SET(drain_ms), 0, 100, 3600000, 5000, "how long a stop may take" },
 	{ "segment-max-bytes", NUMBER, SET(segment_max_bytes), 0, 4096, (uint64_t)16 << 30, 64 << 20, "size of a file of the log" },
 };
@@ -128,6 +129,8 @@ static void defaults(struct options *o)
 	snprintf(o->data_dir, sizeof o->data_dir, "./topics-data");
 	o->settings.workers = cores < 2 ? 2 : cores > WORKERS_MAX ? WORKERS_MAX : (uint32_t)cores;
 	o->settings.ephemeral_max_bytes = pages > 0 ? (uint64_t)pages * (uint64_t)page / 4 : (uint64_t)1 << 30;
+	if (cores < 2)
+		o->settings.busy_poll_us = 0; /* whoever is waited for needs the one core */
 	o->settings.commit_deadline_ms = 5000;
 	o->settings.idle_timeout_ms = 30000;
 	o->settings.worker_budget_bytes = (uint64_t)256 << 20;

@@ -223,7 +223,7 @@ static void answer(struct submissions *submissions, const struct completion *com
 	finish(exchange, completion, body);
 }
 
-void submissions_poll(struct submissions *submissions)
+bool submissions_poll(struct submissions *submissions)
 {
 	struct completion_reader *reader = submissions->worker->completions;
 	struct completion completion;
@@ -237,6 +237,7 @@ void submissions_poll(struct submissions *submissions)
 		completion_done(reader);
 	if (submissions->first != NULL)
 		serve_queue(submissions);
+	return any;
 }
 
 bool submissions_pending(const struct submissions *submissions)

@@ -49,8 +49,8 @@ void submit_publish(struct exchange *exchange, const struct submit_room *room, s
 /* The common refusals of logd, with their words; `topic` for details. */
 void submit_refused(struct exchange *exchange, const struct completion *completion, const uint8_t *body);
 
-/* Takes all completions that are there. */
-void submissions_poll(struct submissions *submissions);
+/* Takes all completions that are there: true if there was one. */
+bool submissions_poll(struct submissions *submissions);
 bool submissions_pending(const struct submissions *submissions);
 
 /* Wakes logd if something was published since the last call and it sleeps: once per round. */

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/busy_poll.h"
 #include "common/control.h"
 #include "common/shm.h"
 #include "common/wake.h"
@@ -246,19 +247,42 @@ static void tear_down(struct worker *worker)
 
 /* ---- the loop ---- */
 
+/* Handles the events that are there. */
+static void look(struct worker *worker)
+{
+	if (event_base_loop(worker->base, EVLOOP_ONCE | EVLOOP_NONBLOCK) != 0)
+		worker->leaving = true;
+}
+
+/* Handles the next events, however long they take to come. */
+static void sleep_for_events(struct worker *worker, struct busy_poll *polling)
+{
+	struct counters *counters = worker->counters;
+	uint64_t began = worker_now_us();
+	wake_prepare_sleep(&counters->sleeping);
+	bool busy = submissions_pending(worker->submissions);
+	if (event_base_loop(worker->base, EVLOOP_ONCE | (busy ? EVLOOP_NONBLOCK : 0)) != 0)
+		worker->leaving = true;
+	wake_end_sleep(&counters->sleeping);
+	busy_poll_slept(polling, worker_now_us() - began);
+}
+
 /* One round: what has come is handled, answers of logd are taken, what gathered is sent and handed over, and only then this process sleeps. */
 static void loop(struct worker *worker)
 {
-	struct counters *counters = worker->counters;
+	struct busy_poll polling = { .window_us = worker->inherit.common.settings.busy_poll_us };
+	uint64_t requests = 0; /* handled when work was last seen */
 	while (!worker->leaving) {
-		submissions_poll(worker->submissions);
+		uint64_t handled = atomic_load_explicit(&worker->counters->requests_total, memory_order_relaxed);
+		if (submissions_poll(worker->submissions) || handled != requests)
+			busy_poll_worked(&polling);
+		requests = handled;
 		connections_flush(worker->connections);
 		submissions_flush(worker->submissions);
-		wake_prepare_sleep(&counters->sleeping);
-		bool busy = submissions_pending(worker->submissions);
-		if (event_base_loop(worker->base, EVLOOP_ONCE | (busy ? EVLOOP_NONBLOCK : 0)) != 0)
-			worker->leaving = true;
-		wake_end_sleep(&counters->sleeping);
+		if (busy_poll_again(&polling, worker_now_us()))
+			look(worker);
+		else
+			sleep_for_events(worker, &polling);
 	}
 }
 

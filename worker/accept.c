@@ -12,12 +12,20 @@
 #include "worker/connection.h"
 #include "worker/worker.h"
 
-enum { ACCEPT_AT_ONCE = 4 };
+enum { ACCEPT_AT_ONCE = 4, LOOK_AWAY_US = 2000 };
 
+/*
+ *                above its share                    LOOK_AWAY_US later
+ *   LOOKING ----------------------> AWAY ---------------------------------> LOOKING, and what still waits is taken: nobody else wants it
+ *      |  no descriptor, no memory
+ *      +--------------------------> PAUSED ------ accepting_tick ---------> LOOKING
+ */
 struct accepting {
 	struct worker *worker;
 	int epoll;
-	struct event *event;
+	struct event *event;   /* a connection waits */
+	struct event *back;    /* the time away is over */
+	bool away, insists;
 	bool paused;
 };
 
@@ -28,7 +36,7 @@ static void pause_accepting(struct accepting *accepting)
 	counters_add(&accepting->worker->counters->accept_pauses, 1);
 }
 
-/* A worker with more than its share looks away for now: another one that waits for the socket is woken instead. */
+/* A worker with more than its share looks away for a moment: another one that waits for the socket takes what comes. */
 static bool above_share(const struct worker *worker)
 {
 	uint64_t own = atomic_load_explicit(&worker->counters->connections, memory_order_relaxed), all = 0;
@@ -37,14 +45,38 @@ static bool above_share(const struct worker *worker)
 	return own > 8 && own * worker->inherit.workers > all + all / 4;
 }
 
+static void look_away(struct accepting *accepting)
+{
+	const struct timeval time = { .tv_usec = LOOK_AWAY_US };
+	if (event_add(accepting->back, &time) != 0)
+		return;
+	accepting->away = true;
+	event_del(accepting->event);
+}
+
+static void on_back(evutil_socket_t fd, short what, void *context)
+{
+	struct accepting *accepting = context;
+	(void)fd;
+	(void)what;
+	accepting->away = false;
+	accepting->insists = true;
+	if (!accepting->paused && accepting->event != NULL)
+		event_add(accepting->event, NULL);
+}
+
 static void on_connection(evutil_socket_t fd, short what, void *context)
 {
 	struct accepting *accepting = context;
 	struct worker *worker = accepting->worker;
-	unsigned at_once = above_share(worker) ? 1 : ACCEPT_AT_ONCE;
 	(void)fd;
 	(void)what;
-	for (unsigned i = 0; i < at_once; i++) {
+	if (!accepting->insists && above_share(worker)) {
+		look_away(accepting);
+		return;
+	}
+	accepting->insists = false;
+	for (unsigned i = 0; i < ACCEPT_AT_ONCE; i++) {
 		int one = 1, socket = accept4(worker->inherit.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (socket < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -72,7 +104,8 @@ enum error accepting_create(struct accepting **out, struct worker *worker)
 	if (accepting->epoll < 0 || epoll_ctl(accepting->epoll, EPOLL_CTL_ADD, worker->inherit.listen_fd, &interest) != 0)
 		return ERR_IO;
 	accepting->event = event_new(worker->base, accepting->epoll, EV_READ | EV_PERSIST, on_connection, accepting);
-	return accepting->event != NULL && event_add(accepting->event, NULL) == 0 ? ERR_OK : ERR_NOMEM;
+	accepting->back = event_new(worker->base, -1, 0, on_back, accepting);
+	return accepting->event != NULL && accepting->back != NULL && event_add(accepting->event, NULL) == 0 ? ERR_OK : ERR_NOMEM;
 }
 
 void accepting_destroy(struct accepting **out)
@@ -82,6 +115,8 @@ void accepting_destroy(struct accepting **out)
 		return;
 	if (accepting->event != NULL)
 		event_free(accepting->event);
+	if (accepting->back != NULL)
+		event_free(accepting->back);
 	if (accepting->epoll >= 0)
 		close(accepting->epoll);
 	free(accepting);
@@ -104,5 +139,6 @@ void accepting_tick(struct accepting *accepting)
 	if (!accepting->paused || accepting->event == NULL)
 		return;
 	accepting->paused = false;
-	event_add(accepting->event, NULL);
+	if (!accepting->away)
+		event_add(accepting->event, NULL);
 }

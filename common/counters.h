@@ -33,7 +33,12 @@ struct counters {
 	_Atomic uint64_t bytes_out_total;
 	_Atomic uint64_t accept_pauses;
 	_Atomic uint64_t ring_full_total;
-	uint8_t reserved[4096 - 15 * 8];
+	_Atomic uint32_t watching;         /* somebody waits for the feed: common/watch.h */
+	uint32_t unused;
+	_Atomic uint64_t long_polls;       /* that wait now */
+	_Atomic uint64_t cold_reads_total; /* reads of a log file that a reader thread did */
+	_Atomic uint64_t read_errors_total;/* of them and others, that the disk failed */
+	uint8_t reserved[4096 - 19 * 8];
 	struct read_clock clocks[COUNTERS_READ_CLOCKS]; /* open addressing by topic id, 8 probes; a full neighbourhood overwrites the oldest */
 };
 

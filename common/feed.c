@@ -15,9 +15,14 @@ void feed_put(struct feed_shared *feed, const struct feed_entry *entry)
 	atomic_store_explicit(&feed->put, number + 1, memory_order_relaxed);
 }
 
-void feed_publish(struct feed_shared *feed)
+bool feed_publish(struct feed_shared *feed)
 {
-	atomic_store_explicit(&feed->written, atomic_load_explicit(&feed->put, memory_order_relaxed), memory_order_release);
+	uint64_t put = atomic_load_explicit(&feed->put, memory_order_relaxed);
+
+	if (atomic_load_explicit(&feed->written, memory_order_relaxed) == put)
+		return false;
+	atomic_store_explicit(&feed->written, put, memory_order_release);
+	return true;
 }
 
 void feed_overrun_all(struct feed_shared *feed)

@@ -41,7 +41,7 @@ struct feed_shared {
 /* logd; the entry's number is given here. Goes on at the number that stands there (a new logd jumps ahead by FEED_SLOTS: everybody counts
  * as overrun). */
 void feed_put(struct feed_shared *feed, const struct feed_entry *entry);
-void feed_publish(struct feed_shared *feed); /* one store for all put since */
+bool feed_publish(struct feed_shared *feed); /* one store for all put since; false: there were none */
 void feed_overrun_all(struct feed_shared *feed);
 
 /* Worker: `*position` is the next number it wants. ERR_AGAIN: nothing new. ERR_RANGE: overrun; *position is now the newest. */

@@ -53,7 +53,7 @@ struct ring {
 	uint32_t slot;
 	bool gone;                     /* its worker is dead: nothing new is taken */
 	bool broken;                   /* it broke the layout: nothing is taken or answered any more */
-	bool wake;                     /* completions were published in this pass */
+	bool wake;                     /* in this pass it was answered, or the feed moved and it watches */
 	bool blocked;                  /* in this round: no place for its answers, or its log takes nothing now */
 	bool ephemeral_guess;          /* which log its last append went to: where the next is copied first */
 	uint32_t owed;                 /* taken, not answered */

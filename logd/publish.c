@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/watch.h"
 #include "logd/engine_internal.h"
 
 struct pending *pending_new(struct engine *engine)
@@ -96,6 +97,17 @@ void topic_closed(struct engine *engine, struct topic *topic)
 	topic->open = false;
 }
 
+/* Those that wait for the feed are woken with the answers of this pass: one write for both. */
+static void wake_watchers(struct engine *engine)
+{
+	watch_published();
+	for (unsigned i = 0; i < engine->ring_end; i++) {
+		struct ring *ring = &engine->rings[i];
+		if (ring->incarnation != 0 && !ring->gone && !ring->broken && watch_wanted(&ring->counters->watching))
+			ring->wake = true;
+	}
+}
+
 void publish_numbers(struct engine *engine)
 {
 	while (engine->dirty != NULL) {
@@ -109,7 +121,8 @@ void publish_numbers(struct engine *engine)
 		}
 		topic_unreference(engine, topic);
 	}
-	feed_publish(engine->options.feed);
+	if (feed_publish(engine->options.feed))
+		wake_watchers(engine);
 }
 
 /* ---- answers ---- */

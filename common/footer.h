@@ -23,6 +23,7 @@ enum {
 	FOOTER_TAGS_HEAD = 24,
 	FOOTER_TAGS_TOPIC = 24,
 	FOOTER_CONTROL_HEAD = 24, /* before each entry */
+	FOOTER_TAG_MAX = 65535,   /* bytes of a tag */
 	FOOTER_HASH = 16,
 	FOOTER_PIECE = 1 << 20,   /* the most bytes that a reader asks a source for at once */
 };

@@ -219,8 +219,9 @@ enum error catalogue_numbers(const struct catalogue *catalogue, int64_t slot, st
 		numbers->bytes = catalogue_get(&topic->bytes);
 		numbers->last_write_ts = (int64_t)catalogue_get(&topic->last_write_ts);
 		numbers->floor_reason = (uint32_t)catalogue_get(&topic->floor_reason);
-		numbers->losses = (uint32_t)catalogue_get(&topic->losses_count);
-		numbers->extents = catalogue_get(&topic->extents_count);
+		numbers->losses = (uint32_t)catalogue_get(&topic->lists[LIST_LOSSES].count);
+		numbers->extents = catalogue_get(&topic->lists[LIST_EXTENTS].count);
+		numbers->segments = catalogue_get(&topic->lists[LIST_SEGMENTS].count);
 	} while (attempt_failed(&attempt, &topic->sequence));
 	return numbers->id == 0 ? ERR_TOPIC_NOT_FOUND : ERR_OK;
 }
@@ -275,9 +276,9 @@ struct list_view {
 	uint64_t version;
 };
 
-static enum error view_list(const struct catalogue *catalogue, const struct topic_slot *topic, uint64_t id, bool extents,
-                            struct list_view *view)
+static enum error view_list(const struct catalogue *catalogue, const struct topic_slot *topic, uint64_t id, enum list_kind kind, struct list_view *view)
 {
+	const struct list_place *place = &topic->lists[kind];
 	struct attempt attempt = { 0 };
 	uint64_t there, block, first;
 
@@ -286,11 +287,11 @@ static enum error view_list(const struct catalogue *catalogue, const struct topi
 			return ERR_AGAIN;
 		there = catalogue_get(&topic->id);
 		view->version = catalogue_get(&topic->list_version);
-		block = catalogue_get(extents ? &topic->extents_block : &topic->losses_block);
-		first = extents ? catalogue_get(&topic->extents_first) : 0;
-		view->count = catalogue_get(extents ? &topic->extents_count : &topic->losses_count);
+		block = catalogue_get(&place->block);
+		first = catalogue_get(&place->first);
+		view->count = catalogue_get(&place->count);
 	} while (attempt_failed(&attempt, &topic->sequence));
-	view->elements = catalogue->map->heap + block + first * EXTENT_WORDS;
+	view->elements = catalogue->map->heap + block + first * list_words(kind);
 	return there != id || id == 0 ? ERR_TOPIC_NOT_FOUND : ERR_OK;
 }
 
@@ -302,22 +303,21 @@ static bool view_changed(const struct topic_slot *topic, const struct list_view 
 	return catalogue_get(&topic->list_version) != view->version;
 }
 
-/* The last seq of an extent (first seq, .., count in the low half of word 3) or of a loss (from, to, ..). */
-static uint64_t last_seq(const catalogue_word *element, bool extents)
+/* The last seq of an extent (first seq, .., count in the low half of word 3), or of a segment or a loss, whose second word it is. */
+static uint64_t last_seq(const catalogue_word *element, enum list_kind kind)
 {
-	if (!extents)
+	if (kind != LIST_EXTENTS)
 		return catalogue_get(&element[1]);
 	return catalogue_get(&element[0]) + (uint32_t)catalogue_get(&element[offsetof(struct extent, count) / 8]) - 1;
 }
 
-static uint64_t first_ending_at(const struct list_view *view, bool extents, uint64_t seq)
+static uint64_t first_ending_at(const struct list_view *view, enum list_kind kind, uint64_t seq)
 {
-	size_t words = extents ? EXTENT_WORDS : LOSS_WORDS;
 	uint64_t low = 0, high = view->count;
 
 	while (low < high) {
 		uint64_t middle = low + (high - low) / 2;
-		if (last_seq(view->elements + middle * words, extents) < seq)
+		if (last_seq(view->elements + middle * list_words(kind), kind) < seq)
 			low = middle + 1;
 		else
 			high = middle;
@@ -325,47 +325,50 @@ static uint64_t first_ending_at(const struct list_view *view, bool extents, uint
 	return low;
 }
 
-enum error catalogue_extents(const struct catalogue *catalogue, int64_t slot, uint64_t id, uint64_t seq, struct extent *extents,
-                             unsigned room, unsigned *count)
+/* Copies up to `room` elements, from the first that ends at or after `seq` on. */
+static enum error copy_list(const struct catalogue *catalogue, int64_t slot, uint64_t id, enum list_kind kind, uint64_t seq, void *elements, unsigned room,
+                            unsigned *count)
 {
 	const struct topic_slot *topic;
 	enum error error = topic_at(catalogue, slot, &topic);
+	size_t words = list_words(kind);
 
 	if (error != ERR_OK)
 		return error;
 	for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
 		struct list_view view;
 		uint64_t first;
-		if ((error = view_list(catalogue, topic, id, true, &view)) != ERR_OK)
+		if ((error = view_list(catalogue, topic, id, kind, &view)) != ERR_OK)
 			return error;
-		first = first_ending_at(&view, true, seq);
+		first = first_ending_at(&view, kind, seq);
 		*count = view.count - first < room ? (unsigned)(view.count - first) : room;
-		catalogue_load(extents, view.elements + first * EXTENT_WORDS, (size_t)*count * EXTENT_WORDS);
+		catalogue_load(elements, view.elements + first * words, *count * words);
 		if (!view_changed(topic, &view))
 			return ERR_OK;
 	}
 	return ERR_AGAIN;
 }
 
+enum error catalogue_extents(const struct catalogue *catalogue, int64_t slot, uint64_t id, uint64_t seq, struct extent *extents,
+                             unsigned room, unsigned *count)
+{
+	return copy_list(catalogue, slot, id, LIST_EXTENTS, seq, extents, room, count);
+}
+
+enum error catalogue_segments(const struct catalogue *catalogue, int64_t slot, uint64_t id, uint64_t seq, struct segment *segments, unsigned room,
+                              unsigned *count)
+{
+	return copy_list(catalogue, slot, id, LIST_SEGMENTS, seq, segments, room, count);
+}
+
 enum error catalogue_loss(const struct catalogue *catalogue, int64_t slot, uint64_t id, uint64_t seq, struct loss *loss)
 {
-	const struct topic_slot *topic;
-	enum error error = topic_at(catalogue, slot, &topic);
+	unsigned count = 0;
+	enum error error = copy_list(catalogue, slot, id, LIST_LOSSES, seq, loss, 1, &count);
 
-	if (error != ERR_OK)
-		return error == ERR_AGAIN ? ERR_BUSY : error;
-	for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
-		struct list_view view;
-		uint64_t first;
-		if ((error = view_list(catalogue, topic, id, false, &view)) != ERR_OK)
-			return error == ERR_AGAIN ? ERR_BUSY : error;
-		first = first_ending_at(&view, false, seq);
-		if (first < view.count)
-			catalogue_load(loss, view.elements + first * LOSS_WORDS, LOSS_WORDS);
-		if (!view_changed(topic, &view))
-			return first < view.count ? ERR_OK : ERR_AGAIN;
-	}
-	return ERR_BUSY;
+	if (error == ERR_AGAIN)
+		return ERR_BUSY;
+	return error == ERR_OK && count == 0 ? ERR_AGAIN : error;
 }
 
 /* ---- files ---- */

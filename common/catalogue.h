@@ -7,7 +7,7 @@
  *   names             hash of names: CATALOGUE_BUCKETS x u32 (slot + 1), linear probing
  *   sorted            CATALOGUE_TOPICS x u32 (slots in byte order of names) under a sequence counter
  *   topics            CATALOGUE_TOPICS x struct catalogue_topic
- *   heap              blocks of powers of two for the lists (extents, losses)
+ *   heap              blocks of powers of two for the lists (extents, segments, losses)
  */
 #ifndef TOPICS_CATALOGUE_H
 #define TOPICS_CATALOGUE_H
@@ -22,7 +22,7 @@
 #include "common/topic_config.h"
 
 enum {
-	CATALOGUE_VERSION = 1,
+	CATALOGUE_VERSION = 2,
 	CATALOGUE_FILES = 65536,
 	CATALOGUE_BUCKETS = 1 << 23,
 	CATALOGUE_TOPICS = 1 << 22,
@@ -41,6 +41,17 @@ struct extent {
 	uint32_t length;      /* of the frame */
 	uint32_t file;        /* index in the table of files */
 	uint32_t entry;       /* offset of the batch entry from the frame's start */
+};
+
+/* What a sealed file holds of a topic: its extents stand one behind the other in the file's footer (docs/format.md §8). Between them may be seqs that lie elsewhere. 48 bytes. */
+struct segment {
+	uint64_t first_seq;
+	uint64_t last_seq;
+	uint64_t extents_offset; /* in the file, of the first one's element */
+	uint64_t live;           /* records */
+	uint64_t payload;        /* their data + meta bytes */
+	uint32_t extents;
+	uint32_t file;           /* index in the table of files */
 };
 
 struct loss {
@@ -70,7 +81,8 @@ struct topic_numbers {
 	int64_t last_write_ts;  /* 0: never */
 	uint32_t floor_reason;
 	uint32_t losses;        /* number of losses */
-	uint64_t extents;       /* number of extents */
+	uint64_t extents;       /* number of extents, of files that are not sealed */
+	uint64_t segments;      /* number of segments */
 };
 
 /* ---- reader: any worker ---- */
@@ -94,9 +106,16 @@ enum error catalogue_numbers(const struct catalogue *catalogue, int64_t slot, st
 enum error catalogue_config(const struct catalogue *catalogue, int64_t slot, uint64_t id, struct topic_config *config);
 enum error catalogue_name(const struct catalogue *catalogue, int64_t slot, uint64_t id, char *name, size_t *length);
 
-/* Copies up to `room` extents of the topic, from the first that ends at or after `seq` on; *count says how many. Only those published. */
+/*
+ * Copies up to `room` extents of the topic, from the first that ends at or after `seq` on; *count says how many. Only those published. Those of sealed files are not here, but in
+ * segments; the two interleave. Sealing moves extents from here to there, so whoever needs both asks here first: then what is missing here is there.
+ */
 enum error catalogue_extents(const struct catalogue *catalogue, int64_t slot, uint64_t id, uint64_t seq, struct extent *extents,
                              unsigned room, unsigned *count);
+
+/* Copies up to `room` segments of the topic, from the first whose last seq is `seq` or later on. */
+enum error catalogue_segments(const struct catalogue *catalogue, int64_t slot, uint64_t id, uint64_t seq, struct segment *segments, unsigned room,
+                              unsigned *count);
 
 /* The first loss with to >= seq, if any: ERR_OK, or ERR_AGAIN when there is none. ERR_BUSY: a writer died in the middle. */
 enum error catalogue_loss(const struct catalogue *catalogue, int64_t slot, uint64_t id, uint64_t seq, struct loss *loss);
@@ -124,15 +143,24 @@ enum error catalogue_topic_add(struct catalogue_writer *writer, const char *name
 void catalogue_topic_remove(struct catalogue_writer *writer, uint32_t slot);
 void catalogue_topic_config(struct catalogue_writer *writer, uint32_t slot, const struct topic_config *config);
 
-/* Sets all numbers but `extents` and `losses`, which the writer keeps itself. One sequence-counter section. */
+/* Sets all numbers but `extents`, `segments` and `losses`, which the writer keeps itself. One sequence-counter section. */
 void catalogue_topic_numbers(struct catalogue_writer *writer, uint32_t slot, const struct topic_numbers *numbers);
 
 /* Appends; seqs rise. ERR_NOMEM when the heap is full. Seen by readers with the next catalogue_topic_numbers. */
 enum error catalogue_extent_add(struct catalogue_writer *writer, uint32_t slot, const struct extent *extent);
 enum error catalogue_loss_add(struct catalogue_writer *writer, uint32_t slot, const struct loss *loss);
 
-/* Drops the extents that end at or below `floor`. After the catalogue_topic_numbers that shows this floor, so that no reader finds records
- * gone and no reason. */
+/*
+ * The file of this segment is sealed: adds the segment and takes the extents of that file out of the list, for readers in one moment. A reader that has copied these may go on using
+ * them: the frames stay where they are. Segments are added in the order of their seqs: ERR_RANGE if not. ERR_NOMEM when the heap is full; nothing has changed then.
+ */
+enum error catalogue_seal(struct catalogue_writer *writer, uint32_t slot, const struct segment *segment);
+
+/* Adds a segment and leaves the extents alone (a start; they were never listed). Seen by readers with the next catalogue_topic_numbers. Errors as above. */
+enum error catalogue_segment_add(struct catalogue_writer *writer, uint32_t slot, const struct segment *segment);
+
+/* Drops the extents and segments that end at or below `floor`. After the catalogue_topic_numbers that shows this floor, so that no reader
+ * finds records gone and no reason. */
 void catalogue_extents_drop(struct catalogue_writer *writer, uint32_t slot, uint64_t floor);
 
 /* The extent that holds `seq` now lies elsewhere (a failed sync moved its frame). */

@@ -11,8 +11,9 @@
 
 #define CATALOGUE_MAGIC 0x47544143504f54ull /* "TOPCATG" */
 
-enum { CATALOGUE_PAGE = 4096, NAME_WORDS = 32, CONFIG_WORDS = TOPIC_CONFIG_MAX / 8, LOSS_WORDS = 3, EXTENT_WORDS = 5 };
-_Static_assert(sizeof(struct extent) == EXTENT_WORDS * 8 && sizeof(struct loss) == LOSS_WORDS * 8, "list elements are whole words");
+enum { CATALOGUE_PAGE = 4096, NAME_WORDS = 32, CONFIG_WORDS = TOPIC_CONFIG_MAX / 8, LOSS_WORDS = 3, EXTENT_WORDS = 5, SEGMENT_WORDS = 6 };
+_Static_assert(sizeof(struct extent) == EXTENT_WORDS * 8 && sizeof(struct segment) == SEGMENT_WORDS * 8 && sizeof(struct loss) == LOSS_WORDS * 8,
+               "list elements are whole words");
 _Static_assert(TOPIC_CONFIG_MAX % 8 == 0 && NAME_WORDS * 8 > TOPIC_NAME_MAX, "names and configurations are whole words");
 
 typedef _Atomic uint64_t catalogue_word;
@@ -43,16 +44,28 @@ struct file_slot {
  * All of it is guarded by `sequence`. The elements of the lists are not: they lie in the heap, are written before the section that makes
  * them visible, and stay as they are until list_version has risen.
  */
+enum list_kind { LIST_EXTENTS, LIST_SEGMENTS, LIST_LOSSES, LIST_KINDS };
+
+/* Where a list lies: `first` elements into its block stand `count` that readers see. */
+struct list_place {
+	catalogue_word block, first, count;
+};
+
+static inline size_t list_words(enum list_kind kind)
+{
+	static const uint8_t words[LIST_KINDS] = { [LIST_EXTENTS] = EXTENT_WORDS, [LIST_SEGMENTS] = SEGMENT_WORDS, [LIST_LOSSES] = LOSS_WORDS };
+	return words[kind];
+}
+
 struct topic_slot {
 	catalogue_word sequence, id, head, durable, earliest, floor, count, bytes;
 	catalogue_word last_write_ts, floor_reason, list_version;
-	catalogue_word extents_block, extents_first, extents_count;
-	catalogue_word losses_block, losses_count;
+	struct list_place lists[LIST_KINDS];
 	catalogue_word hash;
 	catalogue_word lengths; /* of the name, and << 32 of the configuration */
 	catalogue_word name[NAME_WORDS];
 	catalogue_word config[CONFIG_WORDS];
-	uint64_t reserved[96 - 18 - NAME_WORDS - CONFIG_WORDS];
+	uint64_t reserved[96 - 22 - NAME_WORDS - CONFIG_WORDS];
 };
 _Static_assert(sizeof(struct topic_slot) == 768, "twelve cache lines");
 

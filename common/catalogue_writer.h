@@ -23,8 +23,7 @@ struct list {
 };
 
 struct topic_lists {
-	struct list extents;
-	struct list losses;
+	struct list list[LIST_KINDS];
 	uint32_t next_free;  /* slot + 1: queue of freed slots */
 };
 

@@ -42,87 +42,113 @@ static void heap_free(struct catalogue_writer *writer, uint64_t block, uint32_t 
 
 /* ---- lists ---- */
 
-static uint64_t list_capacity(const struct list *list, uint64_t words)
+static uint64_t list_capacity(const struct list *list, enum list_kind kind)
 {
-	return list->block == 0 ? 0 : ((uint64_t)1 << list->block_class) / words;
+	return list->block == 0 ? 0 : ((uint64_t)1 << list->block_class) / list_words(kind);
 }
 
-static catalogue_word *list_at(struct catalogue_writer *writer, const struct list *list, uint64_t index, uint64_t words)
+static catalogue_word *list_at(struct catalogue_writer *writer, const struct list *list, uint64_t index, enum list_kind kind)
 {
-	return &writer->map->heap[list->block + index * words];
+	return &writer->map->heap[list->block + index * list_words(kind)];
 }
 
 /* Inside a section of the topic. */
-static void show_list(struct topic_slot *topic, const struct list *list, bool extents)
+static void show_list(struct topic_slot *topic, const struct list *list, enum list_kind kind)
 {
-	catalogue_set(extents ? &topic->extents_block : &topic->losses_block, list->block);
-	catalogue_set(extents ? &topic->extents_count : &topic->losses_count, list->visible - list->first);
-	if (extents)
-		catalogue_set(&topic->extents_first, list->first);
+	struct list_place *place = &topic->lists[kind];
+
+	catalogue_set(&place->block, list->block);
+	catalogue_set(&place->first, list->first);
+	catalogue_set(&place->count, list->visible - list->first);
+}
+
+/* Inside a section of the topic: what readers have copied of its lists is to be copied again. */
+static void version_rises(struct topic_slot *topic)
+{
+	catalogue_set(&topic->list_version, catalogue_get(&topic->list_version) + 1);
+}
+
+/* A block with room for `room` elements, all else in the list as it is. */
+static enum error list_take(struct catalogue_writer *writer, struct list *list, enum list_kind kind, uint64_t room)
+{
+	uint32_t block_class = HEAP_CLASS_MIN;
+	enum error error;
+
+	while (((uint64_t)1 << block_class) / list_words(kind) < room)
+		block_class++;
+	if ((error = heap_take(writer, block_class, &list->block)) == ERR_OK)
+		list->block_class = block_class;
+	return error;
+}
+
+static void copy_elements(struct catalogue_writer *writer, const struct list *to, uint64_t to_index, const struct list *from, uint64_t from_index,
+                          uint64_t count, enum list_kind kind)
+{
+	for (uint64_t i = 0; i < count * list_words(kind); i++)
+		catalogue_set(list_at(writer, to, to_index, kind) + i, catalogue_get(list_at(writer, from, from_index, kind) + i));
 }
 
 /* Moves what is left of the list to a block with room for `room` elements, and frees the old one. */
-static enum error list_relocate(struct catalogue_writer *writer, struct topic_slot *topic, struct list *list, uint64_t words, uint64_t room)
+static enum error list_relocate(struct catalogue_writer *writer, struct topic_slot *topic, struct list *list, enum list_kind kind, uint64_t room)
 {
-	bool extents = words == EXTENT_WORDS;
-	struct list old = *list;
-	uint32_t block_class = HEAP_CLASS_MIN;
-	uint64_t left = list->end - list->first;
-	enum error error;
+	struct list old = *list, moved = *list;
+	enum error error = list_take(writer, &moved, kind, room);
 
-	while (((uint64_t)1 << block_class) / words < room)
-		block_class++;
-	if ((error = heap_take(writer, block_class, &list->block)) != ERR_OK) {
-		*list = old;
+	if (error != ERR_OK)
 		return error;
-	}
-	list->block_class = block_class;
-	list->first = 0;
-	list->end = left;
-	list->visible = old.visible - old.first;
-	for (uint64_t i = 0; i < left * words; i++)
-		catalogue_set(list_at(writer, list, 0, words) + i, catalogue_get(list_at(writer, &old, old.first, words) + i));
+	moved.first = 0;
+	moved.end = old.end - old.first;
+	moved.visible = old.visible - old.first;
+	copy_elements(writer, &moved, 0, &old, old.first, moved.end, kind);
+	*list = moved;
 	catalogue_section_begin(&topic->sequence);
-	show_list(topic, list, extents);
-	catalogue_set(&topic->list_version, catalogue_get(&topic->list_version) + 1);
+	show_list(topic, list, kind);
+	version_rises(topic);
 	catalogue_section_end(&topic->sequence);
 	heap_free(writer, old.block, old.block_class);
 	return ERR_OK;
 }
 
-static enum error list_add(struct catalogue_writer *writer, uint32_t slot, struct list *list, const void *element, uint64_t words)
+static enum error list_add(struct catalogue_writer *writer, uint32_t slot, enum list_kind kind, const void *element)
 {
-	if (list->end == list_capacity(list, words)) {
-		enum error error = list_relocate(writer, &writer->map->topics[slot], list, words, (list->end - list->first) * 2 + 1);
+	struct list *list;
+
+	assert(slot < writer->slots_used);
+	list = &writer->lists[slot].list[kind];
+	if (list->end == list_capacity(list, kind)) {
+		enum error error = list_relocate(writer, &writer->map->topics[slot], list, kind, (list->end - list->first) * 2 + 1);
 		if (error != ERR_OK)
 			return error;
 	}
-	catalogue_store(list_at(writer, list, list->end, words), element, words);
+	catalogue_store(list_at(writer, list, list->end, kind), element, list_words(kind));
 	list->end++;
 	return ERR_OK;
 }
 
+/* A block that is mostly dropped goes back; not moving it for lack of room harms nobody. */
+static void list_shrink(struct catalogue_writer *writer, struct topic_slot *topic, struct list *list, enum list_kind kind)
+{
+	if (list->block_class > HEAP_CLASS_MIN && (list->end - list->first) * 4 <= list_capacity(list, kind))
+		(void)list_relocate(writer, topic, list, kind, (list->end - list->first) * 2 + 1);
+}
+
 enum error catalogue_extent_add(struct catalogue_writer *writer, uint32_t slot, const struct extent *extent)
 {
-	assert(slot < writer->slots_used);
-	return list_add(writer, slot, &writer->lists[slot].extents, extent, EXTENT_WORDS);
+	return list_add(writer, slot, LIST_EXTENTS, extent);
 }
 
 enum error catalogue_loss_add(struct catalogue_writer *writer, uint32_t slot, const struct loss *loss)
 {
-	assert(slot < writer->slots_used);
-	return list_add(writer, slot, &writer->lists[slot].losses, loss, LOSS_WORDS);
+	return list_add(writer, slot, LIST_LOSSES, loss);
 }
 
 void catalogue_writer_show_lists(struct catalogue_writer *writer, uint32_t slot)
 {
-	struct topic_slot *topic = &writer->map->topics[slot];
-	struct topic_lists *lists = &writer->lists[slot];
-
-	lists->extents.visible = lists->extents.end;
-	lists->losses.visible = lists->losses.end;
-	show_list(topic, &lists->extents, true);
-	show_list(topic, &lists->losses, false);
+	for (enum list_kind kind = 0; kind < LIST_KINDS; kind++) {
+		struct list *list = &writer->lists[slot].list[kind];
+		list->visible = list->end;
+		show_list(&writer->map->topics[slot], list, kind);
+	}
 }
 
 struct topic_lists catalogue_writer_take_lists(struct catalogue_writer *writer, uint32_t slot)
@@ -131,36 +157,54 @@ struct topic_lists catalogue_writer_take_lists(struct catalogue_writer *writer, 
 	struct topic_lists taken = writer->lists[slot];
 
 	memset(&writer->lists[slot], 0, sizeof writer->lists[slot]);
-	show_list(topic, &writer->lists[slot].extents, true);
-	show_list(topic, &writer->lists[slot].losses, false);
-	catalogue_set(&topic->list_version, catalogue_get(&topic->list_version) + 1);
+	for (enum list_kind kind = 0; kind < LIST_KINDS; kind++)
+		show_list(topic, &writer->lists[slot].list[kind], kind);
+	version_rises(topic);
 	return taken;
 }
 
 void catalogue_writer_free_lists(struct catalogue_writer *writer, const struct topic_lists *lists)
 {
-	heap_free(writer, lists->extents.block, lists->extents.block_class);
-	heap_free(writer, lists->losses.block, lists->losses.block_class);
+	for (enum list_kind kind = 0; kind < LIST_KINDS; kind++)
+		heap_free(writer, lists->list[kind].block, lists->list[kind].block_class);
 }
 
-/* ---- extents ---- */
+/* ---- extents and segments ---- */
 
-static uint64_t extent_last(struct catalogue_writer *writer, const struct list *list, uint64_t index)
+static struct extent extent_at(struct catalogue_writer *writer, const struct list *list, uint64_t index)
 {
 	struct extent extent;
 
-	catalogue_load(&extent, list_at(writer, list, index, EXTENT_WORDS), EXTENT_WORDS);
+	catalogue_load(&extent, list_at(writer, list, index, LIST_EXTENTS), EXTENT_WORDS);
+	return extent;
+}
+
+static struct segment segment_at(struct catalogue_writer *writer, const struct list *list, uint64_t index)
+{
+	struct segment segment;
+
+	catalogue_load(&segment, list_at(writer, list, index, LIST_SEGMENTS), SEGMENT_WORDS);
+	return segment;
+}
+
+static uint64_t last_seq(struct catalogue_writer *writer, const struct list *list, enum list_kind kind, uint64_t index)
+{
+	struct extent extent;
+
+	if (kind == LIST_SEGMENTS)
+		return segment_at(writer, list, index).last_seq;
+	extent = extent_at(writer, list, index);
 	return extent.first_seq + extent.count - 1;
 }
 
-/* Index of the first extent that ends at or after `seq`. */
-static uint64_t extent_search(struct catalogue_writer *writer, const struct list *list, uint64_t seq)
+/* Index of the first element that ends at or after `seq`. */
+static uint64_t list_search(struct catalogue_writer *writer, const struct list *list, enum list_kind kind, uint64_t seq)
 {
 	uint64_t low = list->first, high = list->end;
 
 	while (low < high) {
 		uint64_t middle = low + (high - low) / 2;
-		if (extent_last(writer, list, middle) < seq)
+		if (last_seq(writer, list, kind, middle) < seq)
 			low = middle + 1;
 		else
 			high = middle;
@@ -168,11 +212,11 @@ static uint64_t extent_search(struct catalogue_writer *writer, const struct list
 	return low;
 }
 
-void catalogue_extents_drop(struct catalogue_writer *writer, uint32_t slot, uint64_t floor)
+static void list_drop(struct catalogue_writer *writer, uint32_t slot, enum list_kind kind, uint64_t floor)
 {
-	struct list *list = &writer->lists[slot].extents;
+	struct list *list = &writer->lists[slot].list[kind];
 	struct topic_slot *topic = &writer->map->topics[slot];
-	uint64_t first = floor == UINT64_MAX ? list->end : extent_search(writer, list, floor + 1);
+	uint64_t first = floor == UINT64_MAX ? list->end : list_search(writer, list, kind, floor + 1);
 
 	if (first == list->first)
 		return;
@@ -180,34 +224,103 @@ void catalogue_extents_drop(struct catalogue_writer *writer, uint32_t slot, uint
 	if (list->visible < first)
 		list->visible = first;
 	catalogue_section_begin(&topic->sequence);
-	show_list(topic, list, true);
+	show_list(topic, list, kind);
 	catalogue_section_end(&topic->sequence);
-	/* A block that is mostly dropped goes back; not moving it for lack of room harms nobody. */
-	if (list->block_class > HEAP_CLASS_MIN && (list->end - first) * 4 <= list_capacity(list, EXTENT_WORDS))
-		(void)list_relocate(writer, topic, list, EXTENT_WORDS, (list->end - first) * 2 + 1);
+	list_shrink(writer, topic, list, kind);
+}
+
+void catalogue_extents_drop(struct catalogue_writer *writer, uint32_t slot, uint64_t floor)
+{
+	list_drop(writer, slot, LIST_EXTENTS, floor);
+	list_drop(writer, slot, LIST_SEGMENTS, floor);
 }
 
 /* In place, under the sequence counter; whoever copied it before must copy it again, which list_version tells. */
 enum error catalogue_move(struct catalogue_writer *writer, uint32_t slot, uint64_t seq, uint32_t file, uint64_t offset)
 {
-	struct list *list = &writer->lists[slot].extents;
+	struct list *list = &writer->lists[slot].list[LIST_EXTENTS];
 	struct topic_slot *topic = &writer->map->topics[slot];
-	uint64_t at = extent_search(writer, list, seq);
-	catalogue_word *element;
+	uint64_t at = list_search(writer, list, LIST_EXTENTS, seq);
 	struct extent extent;
 
 	if (at == list->end)
 		return ERR_NOT_FOUND;
-	element = list_at(writer, list, at, EXTENT_WORDS);
-	catalogue_load(&extent, element, EXTENT_WORDS);
+	extent = extent_at(writer, list, at);
 	if (extent.first_seq > seq)
 		return ERR_NOT_FOUND;
 	extent.file = file;
 	extent.offset = offset;
 	catalogue_section_begin(&topic->sequence);
-	catalogue_set(&topic->list_version, catalogue_get(&topic->list_version) + 1);
+	version_rises(topic);
 	atomic_thread_fence(memory_order_release);
-	catalogue_store(element, &extent, EXTENT_WORDS);
+	catalogue_store(list_at(writer, list, at, LIST_EXTENTS), &extent, EXTENT_WORDS);
 	catalogue_section_end(&topic->sequence);
+	return ERR_OK;
+}
+
+enum error catalogue_segment_add(struct catalogue_writer *writer, uint32_t slot, const struct segment *segment)
+{
+	const struct list *list = &writer->lists[slot].list[LIST_SEGMENTS];
+
+	if (list->end > list->first && segment_at(writer, list, list->end - 1).last_seq >= segment->first_seq)
+		return ERR_RANGE;
+	return list_add(writer, slot, LIST_SEGMENTS, segment);
+}
+
+/*
+ * What `sealed` will be: the list of extents without those of the file. They are its first ones, unless the topic has been ephemeral meanwhile; what readers may be copying is not
+ * changed, so then the others go to a new block. No extent behind the segment's last seq lies in the file.
+ */
+static enum error without_file(struct catalogue_writer *writer, const struct list *list, const struct segment *segment, struct list *sealed)
+{
+	uint64_t end = list_search(writer, list, LIST_EXTENTS, segment->last_seq + 1), kept = 0;
+	enum error error;
+
+	assert(list->visible >= end); /* only what was published is sealed */
+	*sealed = *list;
+	for (uint64_t i = list->first; i < end; i++)
+		kept += extent_at(writer, list, i).file != segment->file;
+	if (kept == 0) {
+		sealed->first = end;
+		return ERR_OK;
+	}
+	if (kept == end - list->first)
+		return ERR_OK;
+	if ((error = list_take(writer, sealed, LIST_EXTENTS, kept + (list->end - end) + 1)) != ERR_OK)
+		return error;
+	sealed->first = 0;
+	sealed->end = 0;
+	for (uint64_t i = list->first; i < end; i++)
+		if (extent_at(writer, list, i).file != segment->file)
+			copy_elements(writer, sealed, sealed->end++, list, i, 1, LIST_EXTENTS);
+	copy_elements(writer, sealed, sealed->end, list, end, list->end - end, LIST_EXTENTS);
+	sealed->visible = sealed->end + (list->visible - end);
+	sealed->end += list->end - end;
+	return ERR_OK;
+}
+
+enum error catalogue_seal(struct catalogue_writer *writer, uint32_t slot, const struct segment *segment)
+{
+	struct list *extents = &writer->lists[slot].list[LIST_EXTENTS], *segments = &writer->lists[slot].list[LIST_SEGMENTS];
+	struct topic_slot *topic = &writer->map->topics[slot];
+	struct list old = *extents, sealed = *extents;
+	enum error error = catalogue_segment_add(writer, slot, segment);
+
+	if (error != ERR_OK)
+		return error;
+	if ((error = without_file(writer, &old, segment, &sealed)) != ERR_OK) {
+		segments->end--;
+		return error;
+	}
+	*extents = sealed;
+	segments->visible = segments->end;
+	catalogue_section_begin(&topic->sequence);
+	show_list(topic, extents, LIST_EXTENTS);
+	show_list(topic, segments, LIST_SEGMENTS);
+	version_rises(topic);
+	catalogue_section_end(&topic->sequence);
+	if (old.block != sealed.block)
+		heap_free(writer, old.block, old.block_class);
+	list_shrink(writer, topic, extents, LIST_EXTENTS);
 	return ERR_OK;
 }

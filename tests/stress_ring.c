@@ -212,7 +212,8 @@ struct catalogue_race {
 struct race_topic {
 	uint64_t id; /* 0: not there */
 	uint64_t head, floor;
-	uint32_t slot;
+	uint64_t sealed; /* every extent up to here has been sealed, or left where it lies for good */
+	uint32_t slot, file;
 };
 
 static struct topic_numbers numbers_of(const struct race_topic *topic)
@@ -262,6 +263,34 @@ static void append_extents(struct catalogue_race *race, struct race_topic *topic
 	catalogue_topic_numbers(race->writer, topic->slot, &numbers);
 }
 
+/*
+ * The next extents lie in one file, which is sealed. With `mixed` every second one lies elsewhere, as those of a class that never is sealed do, and stays in the list. Whatever its
+ * content, a segment says in each field what the others say.
+ */
+static void seal_extents(struct catalogue_race *race, struct race_topic *topic, uint64_t extents, bool mixed)
+{
+	uint64_t end = topic->sealed, first = 0;
+	struct segment segment = { .file = (uint32_t)(1000000 + topic->file++), .live = topic->id };
+
+	for (uint64_t i = 0; i < extents && end < topic->head; i++) {
+		uint64_t seq = end + 1, last = end + 1 + end % 5;
+		end = last;
+		if (last <= topic->floor || (mixed && i % 2 == 1))
+			continue;
+		CHECK(catalogue_move(race->writer, topic->slot, last, segment.file, (uint64_t)segment.file * 64) == ERR_OK);
+		first = first == 0 ? seq : first;
+		segment.last_seq = last;
+		segment.extents++;
+	}
+	topic->sealed = end;
+	if (first == 0)
+		return;
+	segment.first_seq = first;
+	segment.payload = segment.first_seq ^ segment.last_seq;
+	segment.extents_offset = (uint64_t)segment.file * 64;
+	CHECK(catalogue_seal(race->writer, topic->slot, &segment) == ERR_OK);
+}
+
 static void change_topic(struct catalogue_race *race, struct race_topic *topic, struct random *random)
 {
 	uint64_t seq;
@@ -273,9 +302,12 @@ static void change_topic(struct catalogue_race *race, struct race_topic *topic, 
 		catalogue_extents_drop(race->writer, topic->slot, topic->floor);
 		break;
 	case 1:
-		seq = topic->floor + 1;
+		seq = (topic->sealed > topic->floor ? topic->sealed : topic->floor) + 1;
 		for (uint32_t file = 1; seq <= topic->head && file < 50; file++)
 			CHECK(catalogue_move(race->writer, topic->slot, seq, file, (uint64_t)file * 64) == ERR_OK);
+		break;
+	case 2:
+		seal_extents(race, topic, 1 + draw(random, 30), draw(random, 2) == 0);
 		break;
 	default:
 		append_extents(race, topic, 1 + draw(random, 20));
@@ -310,11 +342,28 @@ static void *catalogue_writing(void *context)
 	return NULL;
 }
 
+static unsigned look_at_segments(const struct catalogue *catalogue, int64_t slot, uint64_t id, uint64_t seq, struct segment *segments, unsigned room)
+{
+	unsigned count;
+
+	if (catalogue_segments(catalogue, slot, id, seq, segments, room, &count) != ERR_OK)
+		return 0;
+	for (unsigned i = 0; i < count; i++) {
+		const struct segment *segment = &segments[i];
+		CHECK(segment->live == id && segment->payload == (segment->first_seq ^ segment->last_seq) && segment->extents_offset == (uint64_t)segment->file * 64);
+		CHECK(segment->last_seq >= seq && segment->first_seq <= segment->last_seq);
+		CHECK(i == 0 || segment->first_seq > segments[i - 1].last_seq);
+	}
+	return count;
+}
+
+/* Extents first, then segments, as a reader does it: what was sealed in between is found in both, never in none. */
 static void look_at_extents(const struct catalogue *catalogue, int64_t slot, const struct topic_numbers *numbers, struct random *random)
 {
 	struct extent extents[32];
+	struct segment segments[4];
 	uint64_t seq = numbers->floor + 1 + draw(random, numbers->count + 1);
-	unsigned count;
+	unsigned count, sealed;
 
 	if (catalogue_extents(catalogue, slot, numbers->id, seq, extents, 32, &count) != ERR_OK)
 		return;
@@ -323,10 +372,11 @@ static void look_at_extents(const struct catalogue *catalogue, int64_t slot, con
 		CHECK(extent->payload == numbers->id && extent->length == extent->count * 8 && extent->entry == 96);
 		CHECK(extent->offset == (uint64_t)extent->file * 64);
 		CHECK(extent->first_seq + extent->count > seq);
-		CHECK(i == 0 || extent->first_seq == extents[i - 1].first_seq + extents[i - 1].count);
+		CHECK(i == 0 || extent->first_seq >= extents[i - 1].first_seq + extents[i - 1].count);
 	}
+	sealed = look_at_segments(catalogue, slot, numbers->id, seq, segments, 4);
 	/* Nothing of what was published is missing, unless it has been dropped since. */
-	if (count > 0 && extents[0].first_seq > seq) {
+	if (seq <= numbers->head && (count == 0 || extents[0].first_seq > seq) && (sealed == 0 || segments[0].first_seq > seq)) {
 		struct topic_numbers now;
 		CHECK(catalogue_numbers(catalogue, slot, &now) != ERR_OK || now.id != numbers->id || now.floor >= seq);
 	}
@@ -344,6 +394,7 @@ static void look_at_topic(const struct catalogue *catalogue, int64_t slot, struc
 	topic = (struct race_topic){ .id = numbers.id, .head = numbers.head, .floor = numbers.floor };
 	right = numbers_of(&topic);
 	right.extents = numbers.extents;
+	right.segments = numbers.segments;
 	CHECK(memcmp(&numbers, &right, sizeof right) == 0);
 	if (catalogue_config(catalogue, slot, numbers.id, &config) == ERR_OK)
 		CHECK(config.ttl_ms == numbers.id && config.cap_bytes == ~numbers.id);

@@ -7,87 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "common/catalogue_writer.h"
-#include "tests/shared_object.h"
-
-struct fixture {
-	int fd;
-	struct catalogue_writer *writer;
-	struct catalogue *reader;
-	struct topic_config config;
-	uint64_t id;
-};
-
-static int set_up(void **state)
-{
-	struct fixture *f = calloc(1, sizeof *f);
-
-	f->fd = shared_object_fd(CATALOGUE_SIZE);
-	assert_int_equal(catalogue_writer_create(&f->writer, f->fd, 42), ERR_OK);
-	assert_int_equal(catalogue_open(&f->reader, f->fd), ERR_OK);
-	topic_config_default(&f->config);
-	*state = f;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	struct fixture *f = *state;
-
-	catalogue_writer_destroy(&f->writer);
-	catalogue_close(&f->reader);
-	assert_null(f->writer);
-	assert_null(f->reader);
-	close(f->fd);
-	free(f);
-	return 0;
-}
-
-static uint32_t add(struct fixture *f, const char *name)
-{
-	struct topic_numbers numbers = { .id = ++f->id, .earliest = 1 };
-	uint32_t slot;
-
-	assert_int_equal(catalogue_topic_add(f->writer, name, strlen(name), &f->config, &numbers, &slot), ERR_OK);
-	return slot;
-}
-
-static int64_t find(struct fixture *f, const char *name)
-{
-	return catalogue_find(f->reader, name, strlen(name));
-}
-
-static uint64_t id_of(struct fixture *f, uint32_t slot)
-{
-	struct topic_numbers numbers;
-
-	return catalogue_numbers(f->reader, slot, &numbers) == ERR_OK ? numbers.id : 0;
-}
-
-static void add_extent(struct fixture *f, uint32_t slot, uint64_t first, uint32_t count)
-{
-	struct extent extent = { .first_seq = first, .count = count, .offset = first * 100, .length = 8, .file = 3, .entry = 96,
-		.payload = count };
-
-	assert_int_equal(catalogue_extent_add(f->writer, slot, &extent), ERR_OK);
-}
-
-static void publish(struct fixture *f, uint32_t slot, uint64_t head)
-{
-	struct topic_numbers numbers;
-
-	assert_int_equal(catalogue_numbers(f->reader, slot, &numbers), ERR_OK);
-	numbers.head = head;
-	catalogue_topic_numbers(f->writer, slot, &numbers);
-}
-
-static unsigned extents_from(struct fixture *f, uint32_t slot, uint64_t seq, struct extent *extents, unsigned room)
-{
-	unsigned count = 99;
-
-	assert_int_equal(catalogue_extents(f->reader, slot, id_of(f, slot), seq, extents, room, &count), ERR_OK);
-	return count;
-}
+#include "tests/catalogue_fixture.h"
 
 static void fresh_catalogue_is_empty_and_costs_next_to_nothing(void **state)
 {
@@ -475,8 +395,6 @@ static void hundred_thousand_topics_are_found_and_listed(void **state)
 	} while (count > 0);
 	assert_int_equal(total, TOPICS);
 }
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {

@@ -398,23 +398,61 @@ enum error catalogue_file(const struct catalogue *catalogue, uint32_t file, stru
 
 /* ---- listing ---- */
 
-/* Index of the first name >= `from`, or > `from`, in the sorted array. */
-static uint64_t search_order(const struct catalogue_map *map, uint64_t order_count, const char *from, size_t from_length, bool after)
+/* A place in the order of names: an entry of `order` and one in its block. What is loaded while the order changes may be anything, so every index is bounded. */
+struct order_place { uint64_t block; uint32_t in; };
+
+static const struct order_block *order_block(const struct catalogue_map *map, uint64_t i)
 {
-	uint64_t low = 0, high = order_count;
+	uint32_t number = atomic_load_explicit(&map->order[i], memory_order_relaxed);
+
+	return &map->blocks[number < ORDER_BLOCKS ? number : 0];
+}
+
+static uint32_t order_count(const struct order_block *block)
+{
+	uint32_t count = atomic_load_explicit(&block->count, memory_order_relaxed);
+
+	return count <= ORDER_BLOCK ? count : 0;
+}
+
+/* Whether the slot's name stands before what is wanted: < `from`, or <= `from`. */
+static bool order_before(const struct catalogue_map *map, const _Atomic uint32_t *slots, uint32_t i, const char *from, size_t from_length, bool after)
+{
+	uint32_t slot = atomic_load_explicit(&slots[i], memory_order_relaxed);
+	char name[TOPIC_NAME_MAX + 1];
+	size_t length = slot < CATALOGUE_TOPICS ? load_name(&map->topics[slot], name) : 0;
+	int order = catalogue_compare(name, length, from, from_length);
+
+	return order < 0 || (after && order == 0);
+}
+
+/* The first name that is wanted; block == `blocks`: there is none. */
+static struct order_place search_order(const struct catalogue_map *map, uint64_t blocks, const char *from, size_t from_length, bool after)
+{
+	uint64_t low = 0, high = blocks;
+	struct order_place place;
 
 	while (low < high) {
 		uint64_t middle = low + (high - low) / 2;
-		uint32_t slot = atomic_load_explicit(&map->sorted[middle], memory_order_relaxed);
-		char name[TOPIC_NAME_MAX + 1];
-		size_t length = slot < CATALOGUE_TOPICS ? load_name(&map->topics[slot], name) : 0;
-		int order = catalogue_compare(name, length, from, from_length);
-		if (order < 0 || (after && order == 0))
+		const struct order_block *block = order_block(map, middle);
+		uint32_t count = order_count(block);
+		if (count > 0 && order_before(map, block->slots, count - 1, from, from_length, after))
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low;
+	place = (struct order_place){ .block = low };
+	if (low == blocks)
+		return place;
+	const struct order_block *block = order_block(map, low);
+	for (uint32_t end = order_count(block); place.in < end;) {
+		uint32_t middle = place.in + (end - place.in) / 2;
+		if (order_before(map, block->slots, middle, from, from_length, after))
+			place.in = middle + 1;
+		else
+			end = middle;
+	}
+	return place;
 }
 
 enum error catalogue_list(const struct catalogue *catalogue, const char *from, size_t from_length, bool after, uint32_t *slots,
@@ -424,14 +462,17 @@ enum error catalogue_list(const struct catalogue *catalogue, const char *from, s
 	struct attempt attempt = { 0 };
 
 	do {
-		uint64_t total, first;
 		if (!attempt_begin(&attempt, &map->head.order_sequence))
 			return ERR_AGAIN;
-		total = catalogue_get(&map->head.order_count);
-		first = search_order(map, total, from, from_length, after);
-		*count = total - first < room ? (unsigned)(total - first) : room;
-		for (unsigned i = 0; i < *count; i++)
-			slots[i] = atomic_load_explicit(&map->sorted[first + i], memory_order_relaxed);
+		uint64_t blocks = catalogue_get(&map->head.order_blocks);
+		blocks = blocks < ORDER_BLOCKS ? blocks : ORDER_BLOCKS;
+		struct order_place at = search_order(map, blocks, from, from_length, after);
+		*count = 0;
+		for (; at.block < blocks && *count < room; at = (struct order_place){ .block = at.block + 1 }) {
+			const struct order_block *block = order_block(map, at.block);
+			for (uint32_t end = order_count(block); at.in < end && *count < room; at.in++)
+				slots[(*count)++] = atomic_load_explicit(&block->slots[at.in], memory_order_relaxed);
+		}
 	} while (attempt_failed(&attempt, &map->head.order_sequence));
 	return ERR_OK;
 }

@@ -5,7 +5,7 @@
  *   page 0            struct catalogue_head
  *   files             CATALOGUE_FILES x struct catalogue_file
  *   names             hash of names: CATALOGUE_BUCKETS x u32 (slot + 1), linear probing
- *   sorted            CATALOGUE_TOPICS x u32 (slots in byte order of names) under a sequence counter
+ *   order             slots in byte order of names, in blocks, under a sequence counter
  *   topics            CATALOGUE_TOPICS x struct catalogue_topic
  *   heap              blocks of powers of two for the lists (extents, segments, losses)
  */

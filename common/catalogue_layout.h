@@ -29,9 +29,20 @@ struct catalogue_head {
 	catalogue_word topic_count;
 	/* Odd while names move within their hash: who did not find a name looks whether it changed. */
 	catalogue_word names_sequence;
-	/* Guards order_count, the sorted array, and the names of the slots in it. */
+	/* Guards order_blocks, the order and its blocks, and the names of the slots in them. */
 	catalogue_word order_sequence;
-	catalogue_word order_count;
+	catalogue_word order_blocks; /* entries of `order` */
+};
+
+/*
+ * The slots in byte order of their names: `order` names blocks, a block names slots. A name costs a shift within its block and, when a block splits or goes, one of the
+ * blocks behind it. No block is empty, and two that follow each other hold more than half a block together, so that many are enough for all topics.
+ */
+enum { ORDER_BLOCK = 512, ORDER_BLOCKS = 2 * (CATALOGUE_TOPICS / (ORDER_BLOCK / 2)) + 2 };
+struct order_block {
+	_Atomic uint32_t count;
+	uint32_t reserved;
+	_Atomic uint32_t slots[ORDER_BLOCK];
 };
 
 /* Sequence counter `generation`: odd while the rest changes. */
@@ -74,7 +85,8 @@ struct catalogue_map {
 	uint8_t reserved[CATALOGUE_PAGE - sizeof(struct catalogue_head)];
 	struct file_slot files[CATALOGUE_FILES];
 	_Atomic uint32_t buckets[CATALOGUE_BUCKETS];
-	_Atomic uint32_t sorted[CATALOGUE_TOPICS];
+	_Atomic uint32_t order[ORDER_BLOCKS];
+	struct order_block blocks[ORDER_BLOCKS];
 	struct topic_slot topics[CATALOGUE_TOPICS];
 	catalogue_word heap[]; /* blocks are named by their offset in words; 0 is no block */
 };

@@ -1,5 +1,5 @@
 /*
- * What the writer's sources share (catalogue_writer.c: topics, numbers, files; _names.c: hash and order of names; _lists.c: heap and
+ * What the writer's sources share (catalogue_writer.c: topics, numbers, files; _names.c: hash of names; _order.c: their order; _lists.c: heap and
  * lists). The writer's own knowledge is in private memory: a new logd builds a new catalogue, so nothing of it has to outlive the process.
  */
 #ifndef TOPICS_CATALOGUE_WRITER_H
@@ -35,6 +35,8 @@ struct catalogue_writer {
 	uint32_t free_first, free_last;  /* slot + 1, 0: none; oldest first */
 	uint32_t free_count;
 	uint32_t file_next;              /* where the search for a free file begins */
+	uint32_t order_free;             /* block + 1 of the order: freed ones, each names the next in its first place; 0: none */
+	uint32_t order_used;             /* every block below has been used */
 	uint64_t heap_end;               /* words given out so far */
 	uint64_t heap_free[HEAP_CLASSES];/* first free block of each class, its first word the next one's offset */
 };
@@ -43,6 +45,13 @@ struct catalogue_writer {
 int64_t catalogue_writer_find(const struct catalogue_writer *writer, uint64_t hash, const char *name, size_t length);
 void catalogue_writer_link_name(struct catalogue_writer *writer, uint32_t slot);
 void catalogue_writer_unlink_name(struct catalogue_writer *writer, uint32_t slot);
+
+/* `name` has room for TOPIC_NAME_MAX + 1 bytes; returns the length. */
+size_t catalogue_writer_name(const struct catalogue_writer *writer, uint32_t slot, char *name);
+
+/* _order.c. */
+void catalogue_writer_order_add(struct catalogue_writer *writer, uint32_t slot);
+void catalogue_writer_order_remove(struct catalogue_writer *writer, uint32_t slot);
 
 /* _lists.c. */
 void catalogue_writer_heap_init(struct catalogue_writer *writer);

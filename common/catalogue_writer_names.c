@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* The writer reads its own memory, so no counter is needed here. */
-static size_t name_of(const struct catalogue_writer *writer, uint32_t slot, char *name)
+size_t catalogue_writer_name(const struct catalogue_writer *writer, uint32_t slot, char *name)
 {
 	const struct topic_slot *topic = &writer->map->topics[slot];
 	size_t length = (uint32_t)catalogue_get(&topic->lengths);
@@ -36,7 +36,7 @@ int64_t catalogue_writer_find(const struct catalogue_writer *writer, uint64_t ha
 		char there[TOPIC_NAME_MAX + 1];
 		if (catalogue_get(&writer->map->topics[bucket - 1].hash) != hash)
 			continue;
-		if (name_of(writer, bucket - 1, there) == length && memcmp(there, name, length) == 0)
+		if (catalogue_writer_name(writer, bucket - 1, there) == length && memcmp(there, name, length) == 0)
 			return bucket - 1;
 	}
 	return CATALOGUE_NO_SLOT;
@@ -75,68 +75,12 @@ static void hash_remove(struct catalogue_writer *writer, uint32_t slot)
 	catalogue_section_end(&writer->map->head.names_sequence);
 }
 
-/* ---- order ---- */
-
-static uint32_t sorted_get(const struct catalogue_writer *writer, uint64_t i)
-{
-	return atomic_load_explicit(&writer->map->sorted[i], memory_order_relaxed);
-}
-
-static void sorted_set(struct catalogue_writer *writer, uint64_t i, uint32_t slot)
-{
-	atomic_store_explicit(&writer->map->sorted[i], slot, memory_order_relaxed);
-}
-
-/* Where the slot's name is, or belongs. */
-static uint64_t order_position(const struct catalogue_writer *writer, uint32_t slot)
-{
-	uint64_t low = 0, high = catalogue_get(&writer->map->head.order_count);
-	char wanted[TOPIC_NAME_MAX + 1], name[TOPIC_NAME_MAX + 1];
-	size_t wanted_length = name_of(writer, slot, wanted);
-
-	while (low < high) {
-		uint64_t middle = low + (high - low) / 2;
-		size_t length = name_of(writer, sorted_get(writer, middle), name);
-		if (catalogue_compare(name, length, wanted, wanted_length) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-static void order_add(struct catalogue_writer *writer, uint32_t slot)
-{
-	struct catalogue_head *head = &writer->map->head;
-	uint64_t at = order_position(writer, slot), count = catalogue_get(&head->order_count);
-
-	catalogue_section_begin(&head->order_sequence);
-	for (uint64_t i = count; i > at; i--)
-		sorted_set(writer, i, sorted_get(writer, i - 1));
-	sorted_set(writer, at, slot);
-	catalogue_set(&head->order_count, count + 1);
-	catalogue_section_end(&head->order_sequence);
-}
-
-static void order_remove(struct catalogue_writer *writer, uint32_t slot)
-{
-	struct catalogue_head *head = &writer->map->head;
-	uint64_t at = order_position(writer, slot), count = catalogue_get(&head->order_count);
-
-	assert(at < count && sorted_get(writer, at) == slot);
-	catalogue_section_begin(&head->order_sequence);
-	for (uint64_t i = at; i + 1 < count; i++)
-		sorted_set(writer, i, sorted_get(writer, i + 1));
-	catalogue_set(&head->order_count, count - 1);
-	catalogue_section_end(&head->order_sequence);
-}
-
 void catalogue_writer_link_name(struct catalogue_writer *writer, uint32_t slot)
 {
 	catalogue_word *count = &writer->map->head.topic_count;
 
 	hash_add(writer, slot);
-	order_add(writer, slot);
+	catalogue_writer_order_add(writer, slot);
 	catalogue_set(count, catalogue_get(count) + 1);
 }
 
@@ -145,6 +89,6 @@ void catalogue_writer_unlink_name(struct catalogue_writer *writer, uint32_t slot
 	catalogue_word *count = &writer->map->head.topic_count;
 
 	hash_remove(writer, slot);
-	order_remove(writer, slot);
+	catalogue_writer_order_remove(writer, slot);
 	catalogue_set(count, catalogue_get(count) - 1);
 }

@@ -188,6 +188,92 @@ static void listing_is_in_byte_order_whatever_the_order_of_additions(void **stat
 	assert_int_equal(count, 3);
 }
 
+enum { MANY_NAMES = 6000 };
+
+/* What a listing from `from` on must give: the names that are there, by number, in byte order (they have equal lengths). */
+static void check_listing(struct fixture *f, const uint32_t *slots, const bool *there, unsigned from)
+{
+	static uint32_t listed[MANY_NAMES + 1];
+	unsigned count, expected = 0;
+	char name[16];
+
+	snprintf(name, sizeof name, "t%06u", from);
+	assert_int_equal(catalogue_list(f->reader, name, strlen(name), false, listed, MANY_NAMES + 1, &count), ERR_OK);
+	for (unsigned i = from; i < MANY_NAMES; i++) {
+		if (!there[i])
+			continue;
+		assert_true(expected < count);
+		assert_int_equal(listed[expected++], slots[i]);
+	}
+	assert_int_equal(count, expected);
+}
+
+/* Blocks are as full as they have to be, so that their number is bounded. */
+static void check_blocks(const struct fixture *f)
+{
+	const struct catalogue_map *map = f->writer->map;
+	uint64_t blocks = catalogue_get(&map->head.order_blocks);
+	uint32_t before = ORDER_BLOCK;
+
+	for (uint64_t i = 0; i < blocks; i++) {
+		uint32_t count = atomic_load(&map->blocks[atomic_load(&map->order[i])].count);
+		assert_true(count > 0 && count <= ORDER_BLOCK);
+		assert_true(before + count > ORDER_BLOCK / 2);
+		before = count;
+	}
+}
+
+/* Additions in any order, then removals until almost nothing is left, several times over: blocks split, merge and go. */
+static void listing_of_many_names_follows_every_change(void **state)
+{
+	struct fixture *f = *state;
+	static uint32_t slots[MANY_NAMES];
+	static bool there[MANY_NAMES];
+	unsigned alive = 0, random = 12345;
+	char name[16];
+
+	memset(there, 0, sizeof there);
+	for (unsigned step = 0; step < 60000; step++) {
+		random = random * 1103515245 + 12345;
+		unsigned i = (random >> 8) % MANY_NAMES;
+		bool grows = step / 15000 % 2 == 0;
+		if (there[i] && (!grows || alive > MANY_NAMES * 3 / 4)) {
+			catalogue_topic_remove(f->writer, slots[i]);
+			there[i] = false;
+			alive--;
+		} else if (!there[i] && (grows || alive < 8)) {
+			snprintf(name, sizeof name, "t%06u", i);
+			slots[i] = add(f, name);
+			there[i] = true;
+			alive++;
+		}
+		if (step % 2500 == 0) {
+			check_listing(f, slots, there, 0);
+			check_listing(f, slots, there, i);
+			check_blocks(f);
+		}
+	}
+}
+
+/* Removals at the end of the order alone, where no block follows to be merged with. */
+static void last_block_of_the_order_merges_with_the_one_before(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t slots[ORDER_BLOCK + 100];
+	char name[16];
+
+	for (unsigned i = 0; i < ORDER_BLOCK + 100; i++) {
+		snprintf(name, sizeof name, "t%06u", i);
+		slots[i] = add(f, name);
+	}
+	for (unsigned i = 0; i < ORDER_BLOCK / 2 - 56; i++)
+		catalogue_topic_remove(f->writer, slots[i]);
+	for (unsigned i = ORDER_BLOCK + 100; i > ORDER_BLOCK / 2; i--) {
+		catalogue_topic_remove(f->writer, slots[i - 1]);
+		check_blocks(f);
+	}
+}
+
 static void extents_are_seen_with_the_next_numbers_and_found_by_seq(void **state)
 {
 	struct fixture *f = *state;
@@ -406,6 +492,8 @@ int main(void)
 		CASE(removed_topic_is_gone_and_its_slot_rests_before_it_is_used_again),
 		CASE(names_are_found_through_removals_in_any_order),
 		CASE(listing_is_in_byte_order_whatever_the_order_of_additions),
+		CASE(listing_of_many_names_follows_every_change),
+		CASE(last_block_of_the_order_merges_with_the_one_before),
 		CASE(extents_are_seen_with_the_next_numbers_and_found_by_seq),
 		CASE(extent_after_a_hole_is_the_next_one),
 		CASE(dropped_extents_are_gone_and_the_rest_stays),

@@ -30,6 +30,7 @@ struct worker_fixture {
 	uint64_t files;
 
 	void (*handler)(struct exchange *exchange); /* GET /healthz; NULL: the worker's own */
+	void *context;                     /* the test's own */
 	struct exchange *caught[FIXTURE_CAUGHT];    /* by fixture_catch, in order */
 	unsigned caught_count;
 	uint8_t parts[FIXTURE_LARGE_BYTES];         /* of the request that fixture_take took last */

@@ -157,7 +157,7 @@ void api_topic_append(struct exchange *exchange)
 		return;
 	if (exchange->worker->catalogue == NULL && exchange_catalogue(exchange, api_topic_append) == NULL)
 		return;
-	if (!submit_begin(exchange, records + 256 + TOPIC_CONFIG_MAX + SCAN_KEY_MAX + settings->max_node_bytes + 32, false, api_topic_append, &room))
+	if (!submit_begin(exchange, records + 256 + TOPIC_CONFIG_MAX + SCAN_KEY_MAX + settings->max_node_bytes + 32, NULL, api_topic_append, &room))
 		return;
 	char node[SCAN_NODE_ROOM];
 	struct scanned scanned = { .node = node };

@@ -50,7 +50,7 @@ static void configure(struct exchange *exchange, enum request_type type, void (*
 	}
 	if (exchange->worker->catalogue == NULL && exchange_catalogue(exchange, handler) == NULL)
 		return;
-	if (!submit_begin(exchange, SMALL_REQUEST, false, handler, &room))
+	if (!submit_begin(exchange, SMALL_REQUEST, NULL, handler, &room))
 		return;
 	if (mask & CONFIG_TYPE)
 		head.flags |= REQUEST_TYPE_GIVEN;
@@ -89,7 +89,7 @@ void api_topic_delete(struct exchange *exchange)
 		return;
 	if (exchange->worker->catalogue == NULL && exchange_catalogue(exchange, api_topic_delete) == NULL)
 		return;
-	if (!submit_begin(exchange, SMALL_REQUEST, false, api_topic_delete, &room))
+	if (!submit_begin(exchange, SMALL_REQUEST, NULL, api_topic_delete, &room))
 		return;
 	head.flags = if_empty ? REQUEST_IF_EMPTY : 0;
 	head.name_length = (uint32_t)exchange->name_length[0];

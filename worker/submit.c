@@ -9,7 +9,7 @@
 #include "common/wake.h"
 #include "worker/worker.h"
 
-enum { TABLE = 4 * RING_SLOTS, ROOM_WAIT_US = 1000000 };
+enum { TABLE = 4 * RING_SLOTS, ROOM_WAIT_US = 1000000, STALLED_MS = 3000 /* logd moves its heartbeat at least each second */ };
 
 /* A request that was handed over; found by its id modulo the table's size. */
 struct submission {
@@ -36,7 +36,7 @@ struct submissions {
 	uint64_t outstanding;
 	struct queued *first, *last;
 	uint64_t queue_length;
-	bool serving;             /* the queue's head is being called: it may publish though others wait */
+	struct queued *serving;   /* taken out of the queue and being called: it may publish though others wait */
 	bool published;           /* since the last flush */
 	struct submission table[TABLE];
 };
@@ -74,28 +74,40 @@ static void leave_queue(struct exchange *exchange)
 	free(gone);
 }
 
-static void enqueue(struct submissions *submissions, struct exchange *exchange, bool wait, void (*handler)(struct exchange *exchange))
+static void put_last(struct submissions *submissions, struct queued *queued)
 {
-	struct queued *queued = calloc(1, sizeof *queued);
-	if (queued == NULL || exchange_keep_body(exchange) != ERR_OK) {
-		free(queued);
-		exchange_error(exchange, ERR_INTERNAL, NULL, "the server has no memory left; try again");
-		return;
-	}
-	*queued = (struct queued){ .owner = submissions, .exchange = exchange, .handler = handler, .wait = wait, .since_us = worker_now_us() };
-	if (submissions->serving) {
-		/* It was the first in the queue and stays it. */
-		queued->next = submissions->first;
-		submissions->first = queued;
-		if (submissions->last == NULL)
-			submissions->last = queued;
-		queued->since_us = (uint64_t)exchange->throttle_us;
-	} else {
-		*(submissions->last != NULL ? &submissions->last->next : &submissions->first) = queued;
+	*(submissions->last != NULL ? &submissions->last->next : &submissions->first) = queued;
+	submissions->last = queued;
+}
+
+/* It was the first in the queue and stays it; its time goes on counting. */
+static void put_back(struct submissions *submissions, struct queued *queued)
+{
+	submissions->serving = NULL;
+	queued->next = submissions->first;
+	submissions->first = queued;
+	if (submissions->last == NULL)
 		submissions->last = queued;
+}
+
+static void enqueue(struct submissions *submissions, struct exchange *exchange, submit_wait *wait, void (*handler)(struct exchange *exchange))
+{
+	struct queued *queued = submissions->serving;
+	if (queued != NULL) {
+		put_back(submissions, queued);
+	} else {
+		queued = calloc(1, sizeof *queued);
+		if (queued == NULL || exchange_keep_body(exchange) != ERR_OK) {
+			free(queued);
+			exchange_error(exchange, ERR_INTERNAL, NULL, "the server has no memory left; try again");
+			return;
+		}
+		*queued = (struct queued){ .owner = submissions, .exchange = exchange, .handler = handler, .since_us = worker_now_us() };
+		queued->wait = wait != NULL && wait(exchange);
+		put_last(submissions, queued);
+		counters_add(&submissions->worker->counters->ring_full_total, 1);
 	}
 	submissions->queue_length++;
-	counters_add(&submissions->worker->counters->ring_full_total, 1);
 	exchange_park(exchange, queued, leave_queue);
 }
 
@@ -105,20 +117,20 @@ static void serve_queue(struct submissions *submissions)
 	while (submissions->first != NULL) {
 		struct queued *queued = submissions->first;
 		struct exchange *exchange = queued->exchange;
-		uint64_t length = submissions->queue_length;
 		submissions->first = queued->next;
+		queued->next = NULL;
 		if (submissions->first == NULL)
 			submissions->last = NULL;
 		submissions->queue_length--;
 		exchange->parked = NULL;
 		exchange->cancel = NULL;
 		exchange->throttle_us = (int64_t)queued->since_us;
-		submissions->serving = true;
+		submissions->serving = queued;
 		queued->handler(exchange);
-		submissions->serving = false;
-		free(queued);
-		if (submissions->queue_length == length)
+		if (submissions->serving == NULL)
 			return; /* there was no room: it is the first again */
+		submissions->serving = NULL;
+		free(queued);
 	}
 }
 
@@ -134,13 +146,13 @@ static void refuse_queued(struct submissions *submissions, struct exchange *exch
 
 /* ---- handing over ---- */
 
-bool submit_begin(struct exchange *exchange, size_t size, bool wait, void (*handler)(struct exchange *exchange), struct submit_room *room)
+bool submit_begin(struct exchange *exchange, size_t size, submit_wait *wait, void (*handler)(struct exchange *exchange), struct submit_room *room)
 {
 	struct worker *worker = exchange->worker;
 	struct submissions *submissions = worker->submissions;
 	size_t whole = sizeof(struct request) + align8(size);
 	*room = (struct submit_room){ .large = whole > RING_ENTRY_MAX };
-	if (submissions->first == NULL || submissions->serving) {
+	if (submissions->first == NULL || submissions->serving != NULL) {
 		room->entry = ring_reserve(worker->ring, room->large ? sizeof(struct request) : whole);
 		room->parts = room->entry != NULL ? room->entry + sizeof(struct request) : NULL;
 		room->room = align8(size);
@@ -266,6 +278,7 @@ static void give_up(struct submissions *submissions, struct submission *submissi
 void submissions_sweep(struct submissions *submissions, uint64_t now_us)
 {
 	uint64_t deadline_us = (uint64_t)submissions->worker->inherit.common.settings.commit_deadline_ms * 1000;
+	uint64_t heartbeat_ms = atomic_load_explicit(&submissions->worker->status->heartbeat_ms, memory_order_relaxed);
 	while (submissions->oldest < submissions->next_id) {
 		struct submission *submission = &submissions->table[submissions->oldest % TABLE];
 		if (submission->id == submissions->oldest) {
@@ -277,8 +290,8 @@ void submissions_sweep(struct submissions *submissions, uint64_t now_us)
 	}
 	for (struct queued *queued = submissions->first, *next; queued != NULL; queued = next) {
 		uint64_t waited = now_us - queued->since_us;
-		bool stalled = waited > deadline_us || (submissions->outstanding > 0 && atomic_load_explicit(&submissions->worker->status->heartbeat_ms,
-		               memory_order_relaxed) + 3000 < now_us / 1000);
+		/* Whether or not others still wait for its answers: what was handed over before may have been given up. */
+		bool stalled = waited > deadline_us || heartbeat_ms + STALLED_MS < now_us / 1000;
 		next = queued->next;
 		if (waited > (queued->wait ? deadline_us : ROOM_WAIT_US))
 			refuse_queued(submissions, queued->exchange, stalled);

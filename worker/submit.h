@@ -31,11 +31,14 @@ struct submit_room {
 	bool large;
 };
 
+/* Asked once of a request that finds no room: true when it would rather wait up to the deadline than be refused with 429. */
+typedef bool submit_wait(const struct exchange *exchange);
+
 /*
- * Room for a request whose parts take up to `size` bytes. False: the exchange has been parked until there is room (then `handler` is called again), or refused.
- * `wait`: it may wait up to the deadline instead of being refused with 429.
+ * Room for a request whose parts take up to `size` bytes. False: the exchange has been parked until there is room (then `handler` is called again), or refused. `wait` NULL: it
+ * would rather be refused.
  */
-bool submit_begin(struct exchange *exchange, size_t size, bool wait, void (*handler)(struct exchange *exchange), struct submit_room *room);
+bool submit_begin(struct exchange *exchange, size_t size, submit_wait *wait, void (*handler)(struct exchange *exchange), struct submit_room *room);
 
 typedef void submit_finish(struct exchange *exchange, const struct completion *completion, const uint8_t *body);
 

@@ -144,34 +144,41 @@ enum error frame_head_decode(struct frame_head *head, const uint8_t *bytes, uint
 	return frame_size(head->entries_length, head->records_length, head->flags) == head->length ? ERR_OK : ERR_CORRUPT;
 }
 
-/*
- * The records' CRC fields go into the frame's CRC four bytes here and there; they are gathered first, because the CRC of many small pieces
- * costs several times that of one.
- */
-struct gather {
-	uint32_t crc;
-	unsigned used;
-	uint8_t bytes[512];
-};
-
-static inline void gather_add(struct gather *gather, const uint8_t *field)
+static inline void sum_record(struct frame_sum *sum, const uint8_t *record)
 {
-	if (gather->used == sizeof gather->bytes) {
-		gather->crc = crc32c(gather->crc, gather->bytes, gather->used);
-		gather->used = 0;
+	if (sum->used == sizeof sum->fields) {
+		sum->crc = crc32c(sum->crc, sum->fields, sum->used);
+		sum->used = 0;
 	}
-	memcpy(gather->bytes + gather->used, field, 4);
-	gather->used += 4;
+	memcpy(sum->fields + sum->used, record + 4, 4);
+	sum->used += 4;
 }
 
-static inline void gather_end(struct gather *gather)
+void frame_sum_record(struct frame_sum *sum, const uint8_t *record)
 {
-	gather->crc = crc32c(gather->crc, gather->bytes, gather->used);
-	gather->used = 0;
+	sum_record(sum, record);
+}
+
+void frame_sum_bytes(struct frame_sum *sum, const uint8_t *bytes, uint32_t length)
+{
+	sum->crc = crc32c(crc32c(sum->crc, sum->fields, sum->used), bytes, length);
+	sum->used = 0;
+}
+
+void frame_sum_begin(struct frame_sum *sum, const uint8_t *head, uint32_t entries_length, uint64_t file_id, uint64_t offset)
+{
+	uint8_t seed[28];
+
+	put_u64(seed, file_id);
+	put_u64(seed + 8, offset);
+	memcpy(seed + 16, head, 12);
+	sum->used = 0;
+	sum->crc = crc32c(0, seed, sizeof seed);
+	sum->crc = crc32c(sum->crc, head + 16, FRAME_HEAD - 16 + entries_length);
 }
 
 /* Walks the records of [at, end) by their lengths: false if these do not fill it. */
-static bool gather_records(struct gather *gather, const uint8_t *at, const uint8_t *end)
+static bool sum_records(struct frame_sum *sum, const uint8_t *at, const uint8_t *end)
 {
 	while (at < end) {
 		uint32_t length;
@@ -181,28 +188,21 @@ static bool gather_records(struct gather *gather, const uint8_t *at, const uint8
 		length = get_u32(at);
 		if (length < RECORD_HEAD || length % 8 != 0 || length > (uint64_t)(end - at))
 			return false;
-		gather_add(gather, at + 4);
+		sum_record(sum, at);
 		at += length;
 	}
 	return true;
 }
 
-/* Where an entry's records lie. Several forwards may name one area: it stands, and counts, once. */
-struct area {
-	uint32_t offset;
-	uint32_t records;
-	uint32_t table;
-};
-
-static bool entry_area(const uint8_t *entry, struct area *area)
+bool frame_area(const uint8_t *entry, struct frame_area *area)
 {
 	uint16_t type = get_u16(entry);
 	const uint8_t *body = entry + ENTRY_HEAD;
 
 	if (type == ENTRY_BATCH)
-		*area = (struct area){get_u32(body + 20), get_u32(body + 24), get_u32(body + 28)};
+		*area = (struct frame_area){get_u32(body + 20), get_u32(body + 24), get_u32(body + 28)};
 	else if (type == ENTRY_FORWARD)
-		*area = (struct area){get_u32(body + 52), get_u32(body + 56), 0};
+		*area = (struct frame_area){get_u32(body + 52), get_u32(body + 56), 0};
 	else
 		return false;
 	return true;
@@ -213,27 +213,22 @@ static bool entry_area(const uint8_t *entry, struct area *area)
 static bool frame_crc(const uint8_t *frame, const struct frame_head *head, uint64_t file_id, uint64_t offset, uint32_t *crc)
 {
 	const uint8_t *entries = frame + FRAME_HEAD;
-	struct gather gather = {0};
-	uint8_t seed[28];
+	struct frame_sum sum;
 	uint32_t next_area = FRAME_HEAD + head->entries_length;
 
-	put_u64(seed, file_id);
-	put_u64(seed + 8, offset);
-	memcpy(seed + 16, frame, 12);
-	gather.crc = crc32c(0, seed, sizeof seed);
-	gather.crc = crc32c(gather.crc, frame + 16, FRAME_HEAD - 16 + head->entries_length);
+	frame_sum_begin(&sum, frame, head->entries_length, file_id, offset);
 	for (uint32_t at = 0; at < head->entries_length; at += get_u32(entries + at + 4)) {
-		struct area area;
+		struct frame_area area;
 
-		if (!entry_area(entries + at, &area) || area.offset != next_area)
+		if (!frame_area(entries + at, &area) || area.offset != next_area)
 			continue;
-		if (!gather_records(&gather, frame + area.offset, frame + area.offset + area.records))
+		if (!sum_records(&sum, frame + area.offset, frame + area.offset + area.records))
 			return false;
-		gather_end(&gather);
-		gather.crc = crc32c(gather.crc, frame + area.offset + area.records, area.table);
+		frame_sum_bytes(&sum, frame + area.offset + area.records, area.table);
 		next_area += area.records + area.table;
 	}
-	*crc = crc32c(gather.crc, frame + head->length - FRAME_TAIL, FRAME_TAIL);
+	frame_sum_bytes(&sum, frame + head->length - FRAME_TAIL, FRAME_TAIL);
+	*crc = sum.crc;
 	return true;
 }
 
@@ -271,12 +266,12 @@ static bool entries_valid(const uint8_t *frame, const struct frame_head *head, b
 {
 	const uint8_t *entries = frame + FRAME_HEAD;
 	uint64_t next_area = (uint64_t)FRAME_HEAD + head->entries_length, area_end = next_area + head->records_length;
-	struct area last = {0};
+	struct frame_area last = {0};
 	uint32_t at = 0;
 
 	for (uint32_t i = 0; i < head->entry_count; i++) {
 		struct entry entry;
-		struct area area;
+		struct frame_area area;
 		enum error error = entry_decode(&entry, entries + at, head->entries_length - at);
 
 		if (error == ERR_CORRUPT)
@@ -285,7 +280,7 @@ static bool entries_valid(const uint8_t *frame, const struct frame_head *head, b
 			*newer = true;
 		else if (entry.type == ENTRY_VOID)
 			return head->entry_count == 1 && entry.length == head->entries_length;
-		else if (entry_area(entries + at, &area) && memcmp(&area, &last, sizeof area) != 0) {
+		else if (frame_area(entries + at, &area) && memcmp(&area, &last, sizeof area) != 0) {
 			if (area.offset != next_area || (uint64_t)area.records + area.table > area_end - next_area || area.records % 8 != 0)
 				return false;
 			next_area += (uint64_t)area.records + area.table;
@@ -333,11 +328,11 @@ bool frame_whole(const uint8_t *frame, const struct frame_head *head)
 	uint32_t next_area = FRAME_HEAD + head->entries_length;
 
 	for (uint32_t at = 0; at < head->entries_length; at += get_u32(entries + at + 4)) {
-		struct area area;
+		struct frame_area area;
 		bool batch = get_u16(entries + at) == ENTRY_BATCH;
 		uint32_t live = batch ? get_u32(entries + at + ENTRY_HEAD + 40) : 0;
 
-		if (!entry_area(entries + at, &area) || area.offset != next_area)
+		if (!frame_area(entries + at, &area) || area.offset != next_area)
 			continue;
 		if (!records_whole(frame + area.offset, frame + area.offset + area.records, live, batch))
 			return false;

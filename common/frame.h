@@ -107,6 +107,24 @@ enum error frame_check(const uint8_t *frame, uint64_t available, uint64_t file_i
 bool frame_whole(const uint8_t *frame, const struct frame_head *head);
 
 /*
+ * Condition 7 for who has not the whole frame in memory: the CRC from its pieces, in this order. First the head and the entry table (FRAME_HEAD + entries_length bytes); then of
+ * each area (frame_area, those that begin where the one before ended) the records, by their first 8 bytes, and the table of offsets; then the last FRAME_TAIL bytes.
+ */
+struct frame_sum {
+	uint32_t crc;
+	unsigned used;       /* the records' CRC fields are gathered: the CRC of many small pieces costs several times that of one */
+	uint8_t fields[512];
+};
+struct frame_area { uint32_t offset, records, table; }; /* from the frame's start; bytes; bytes */
+
+void frame_sum_begin(struct frame_sum *sum, const uint8_t *head, uint32_t entries_length, uint64_t file_id, uint64_t offset);
+void frame_sum_record(struct frame_sum *sum, const uint8_t *record);
+void frame_sum_bytes(struct frame_sum *sum, const uint8_t *bytes, uint32_t length);
+
+/* Where the records of this (well-formed) entry lie. False: it has none. Several forwards may name one area: it stands, and counts, once. */
+bool frame_area(const uint8_t *entry, struct frame_area *area);
+
+/*
  * The second copy of the entry table of the broken frame that began at `bytes` (offset `offset` of the file), if it stands within `length`
  * bytes and its own CRC holds. True: *entries leads into `bytes`; the entries themselves have still to be decoded.
  */

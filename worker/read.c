@@ -24,6 +24,8 @@ struct reader {
 	struct worker *worker;
 	struct window window;
 	struct extent extents[EXTENTS];
+	/* The frame larger than a window that was checked last: pages that follow each other check it once. */
+	struct { uint64_t file, offset; uint32_t sum; } checked;
 	uint8_t node[65536 + 8];      /* the batch's, of a frame that does not lie in the window as a whole */
 };
 
@@ -264,7 +266,84 @@ static enum error batch_records(struct paging *p, const struct extent *extent, c
 	return error;
 }
 
-/* Head and entries of the frame, held against what the extent says. */
+/* ---- the frame's own CRC: nothing else says that head, node and time are right, and that each record stands in its place ---- */
+
+static enum error sum_area(struct paging *p, uint64_t frame, const struct frame_area *area, struct frame_sum *sum)
+{
+	uint64_t at = frame + area->offset, end = at + area->records;
+	const uint8_t *bytes;
+	enum error error;
+	while (at < end) {
+		if (end - at < RECORD_HEAD)
+			return ERR_CORRUPT;
+		if ((error = bytes_at(p, at, RECORD_HEAD, &bytes)) != ERR_OK)
+			return error;
+		uint32_t length = get_u32(bytes);
+		if (length < RECORD_HEAD || length % 8 != 0 || length > end - at)
+			return ERR_CORRUPT;
+		frame_sum_record(sum, bytes);
+		at += length;
+	}
+	error = bytes_at(p, end, area->table, &bytes);
+	if (error == ERR_OK)
+		frame_sum_bytes(sum, bytes, area->table);
+	return error;
+}
+
+static enum error sum_areas(struct paging *p, uint64_t frame, const struct frame_head *head, struct frame_sum *sum)
+{
+	uint64_t next = (uint64_t)FRAME_HEAD + head->entries_length, end = next + head->records_length;
+	for (uint32_t at = 0; at < head->entries_length;) {
+		const uint8_t *bytes;
+		struct entry entry;
+		struct frame_area area;
+		enum error error = bytes_at(p, frame + FRAME_HEAD + at, head->entries_length - at, &bytes);
+		if (error == ERR_OK)
+			error = entry_decode(&entry, bytes, head->entries_length - at);
+		if (error != ERR_OK)
+			return error == ERR_NEWER ? ERR_CORRUPT : error;
+		at += entry.length;
+		if (!frame_area(bytes, &area) || area.offset != next)
+			continue;
+		next += (uint64_t)area.records + area.table;
+		if (next > end)
+			return ERR_CORRUPT;
+		error = sum_area(p, frame, &area, sum);
+		if (error != ERR_OK)
+			return error;
+	}
+	return ERR_OK;
+}
+
+static enum error check_frame(struct paging *p, const struct extent *extent, const struct frame_head *head)
+{
+	struct reader *reader = p->reader;
+	struct frame_sum sum;
+	const uint8_t *bytes;
+	enum error error = bytes_at(p, extent->offset, FRAME_HEAD + head->entries_length, &bytes);
+	if (error != ERR_OK)
+		return error;
+	frame_sum_begin(&sum, bytes, head->entries_length, reader->window.file, extent->offset);
+	uint32_t begun = sum.crc ^ head->crc; /* stands for head and entries as they are */
+	if (extent->length > WINDOW && reader->checked.file == reader->window.file && reader->checked.offset == extent->offset && reader->checked.sum == begun)
+		return ERR_OK;
+	error = sum_areas(p, extent->offset, head, &sum);
+	if (error == ERR_OK)
+		error = bytes_at(p, extent->offset + extent->length - FRAME_TAIL, FRAME_TAIL, &bytes);
+	if (error != ERR_OK)
+		return error;
+	frame_sum_bytes(&sum, bytes, FRAME_TAIL);
+	if (sum.crc != head->crc)
+		return ERR_CORRUPT;
+	if (extent->length > WINDOW) {
+		reader->checked.file = reader->window.file;
+		reader->checked.offset = extent->offset;
+		reader->checked.sum = begun;
+	}
+	return ERR_OK;
+}
+
+/* Head and entries of the frame, checked, and held against what the extent says. */
 static enum error open_batch(struct paging *p, const struct extent *extent, struct entry *batch)
 {
 	const uint8_t *bytes;
@@ -273,9 +352,12 @@ static enum error open_batch(struct paging *p, const struct extent *extent, stru
 	enum error error = bytes_at(p, extent->offset, first, &bytes);
 	if (error != ERR_OK)
 		return error;
-	if (frame_head_decode(&head, bytes, extent->length) != ERR_OK || extent->entry < FRAME_HEAD || extent->entry >= FRAME_HEAD + head.entries_length)
+	if (frame_head_decode(&head, bytes, extent->length) != ERR_OK || head.length != extent->length || extent->entry < FRAME_HEAD ||
+	    extent->entry >= FRAME_HEAD + head.entries_length)
 		return ERR_CORRUPT;
-	error = bytes_at(p, extent->offset, FRAME_HEAD + head.entries_length, &bytes);
+	error = check_frame(p, extent, &head);
+	if (error == ERR_OK)
+		error = bytes_at(p, extent->offset, FRAME_HEAD + head.entries_length, &bytes);
 	if (error != ERR_OK)
 		return error;
 	if (entry_decode(batch, bytes + extent->entry, FRAME_HEAD + head.entries_length - extent->entry) != ERR_OK || batch->type != ENTRY_BATCH ||

@@ -144,6 +144,14 @@ static enum error take_config(struct exchange *exchange, const struct scanned *s
 	return error;
 }
 
+/* `disable_backpressure`, looked for before the records are scanned: they are scanned into the room that is waited for. */
+static bool would_wait(const struct exchange *exchange)
+{
+	struct json_field field = { .name = "disable_backpressure", .want = JSON_BOOL };
+	struct json_error problem;
+	return json_object(exchange->body, exchange->body_length, 0, 0, &field, 1, &problem) == ERR_OK && field.is_set && field.boolean;
+}
+
 void api_topic_append(struct exchange *exchange)
 {
 	const struct settings *settings = &exchange->worker->inherit.common.settings;
@@ -157,7 +165,7 @@ void api_topic_append(struct exchange *exchange)
 		return;
 	if (exchange->worker->catalogue == NULL && exchange_catalogue(exchange, api_topic_append) == NULL)
 		return;
-	if (!submit_begin(exchange, records + 256 + TOPIC_CONFIG_MAX + SCAN_KEY_MAX + settings->max_node_bytes + 32, NULL, api_topic_append, &room))
+	if (!submit_begin(exchange, records + 256 + TOPIC_CONFIG_MAX + SCAN_KEY_MAX + settings->max_node_bytes + 32, would_wait, api_topic_append, &room))
 		return;
 	char node[SCAN_NODE_ROOM];
 	struct scanned scanned = { .node = node };

@@ -162,6 +162,9 @@ static void broken_escapes_are_refused(void **state)
 	(void)state;
 	for (unsigned i = 0; i < sizeof targets / sizeof targets[0]; i++)
 		assert_int_equal(find(&exchange, targets[i]), ERR_INVALID_REQUEST);
+	/* What stands in memory behind the target is not looked at. */
+	const char *problem = NULL;
+	assert_int_equal(route_find(&exchange, (struct slice){ "/v0/topics/a%41", 14 }, &problem), ERR_INVALID_REQUEST);
 }
 
 static void topic_and_router_names_keep_their_alphabets(void **state)

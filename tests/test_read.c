@@ -10,104 +10,10 @@
 
 #include <cmocka.h>
 
-#include "common/record.h"
-#include "tests/worker_fixture.h"
+#include "tests/read_world.h"
 #include "worker/files.h"
-#include "worker/read.h"
 
-/* A topic of the fixture, and what was read of it last. */
-struct world {
-	struct worker_fixture *f;
-	uint32_t slot;
-	struct fixture_file file[3];
-	struct read_request request;
-	struct buffer out;
-	struct read_page page;
-};
-
-static int set_up(void **state)
-{
-	struct world *w = calloc(1, sizeof *w);
-	w->f = worker_fixture_create();
-	w->slot = fixture_topic(w->f, "orders");
-	for (unsigned i = 0; i < 3; i++)
-		fixture_file(w->f, true, &w->file[i]);
-	w->request = (struct read_request){ .catalogue = w->f->reader, .slot = w->slot, .topic = fixture_id(w->f, w->slot), .limit = 1000, .max_bytes = READ_BYTES_DEFAULT,
-	                                    .include_meta = true };
-	*state = w;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	struct world *w = *state;
-	for (unsigned i = 0; i < 3; i++)
-		close(w->file[i].fd);
-	buffer_free(&w->out);
-	worker_fixture_destroy(&w->f);
-	free(w);
-	return 0;
-}
-
-static enum error read_from(struct world *w, uint64_t from_seq)
-{
-	w->request.from_seq = from_seq;
-	w->out.length = 0;
-	return read_page(w->f->worker.reader, &w->request, &w->out, &w->page);
-}
-
-/* Asserts that what was read is the records `from`..`to`, each with its own data (none: to < from), but those whose bit stands in `without`. */
-static void records_are(struct world *w, uint64_t from, uint64_t to, uint64_t without)
-{
-	const char *at, *end;
-	uint64_t seq = from, count = 0;
-	assert_int_equal(buffer_reserve(&w->out, 1), ERR_OK);
-	w->out.bytes[w->out.length] = '\0';
-	at = (const char *)w->out.bytes;
-	end = at + w->out.length;
-	for (; seq <= to; seq++) {
-		unsigned long long number = 0, data = 0;
-		long long ts = 0;
-		if (seq < 64 && (without >> seq & 1))
-			continue;
-		at += count++ > 0 && *at == ',';
-		if (sscanf(at, "{\"$seq\":%llu,\"$ts\":%lld,", &number, &ts) != 2 || number != seq)
-			fail_msg("wanted %llu, there is %.60s", (unsigned long long)seq, at);
-		const char *text = memmem(at, (size_t)(end - at), "\"data\":", 7);
-		if (text == NULL || sscanf(text, "\"data\":{\"n\":%llu}", &data) != 1 || data != seq)
-			fail_msg("record %llu has data %.60s", (unsigned long long)seq, text);
-		text = memmem(at + 1, (size_t)(end - at - 1), "{\"$seq\"", 7);
-		at = text != NULL ? text - 1 : end;
-	}
-	if (at != end)
-		fail_msg("beyond %llu there is %.60s", (unsigned long long)to, at);
-	assert_int_equal(w->page.records, count);
-}
-
-static void page_is(struct world *w, uint64_t from_seq, uint64_t first, uint64_t last)
-{
-	assert_int_equal(read_from(w, from_seq), ERR_OK);
-	assert_false(w->page.has_tombstone);
-	records_are(w, first, last, 0);
-	assert_int_equal(w->page.next, last >= first ? last : from_seq);
-}
-
-static void tombstone_is(const struct world *w, uint64_t from, uint64_t to, uint32_t reason)
-{
-	assert_true(w->page.has_tombstone);
-	assert_int_equal(w->page.tombstone.from, from);
-	assert_int_equal(w->page.tombstone.to, to);
-	assert_int_equal(w->page.tombstone.reason, reason);
-}
-
-static struct extent put(struct world *w, unsigned file, uint64_t first, uint32_t count)
-{
-	struct extent extent = fixture_batch(w->f, &w->file[file], w->slot, first, &(struct fixture_batch){ .count = count });
-	fixture_publish(w->f, w->slot, first + count - 1);
-	return extent;
-}
-
-static void set_floor(struct world *w, uint64_t floor, uint32_t reason)
+static void set_floor(struct read_world *w, uint64_t floor, uint32_t reason)
 {
 	struct topic_numbers numbers;
 	assert_int_equal(catalogue_numbers(w->f->reader, w->slot, &numbers), ERR_OK);
@@ -118,7 +24,7 @@ static void set_floor(struct world *w, uint64_t floor, uint32_t reason)
 	catalogue_extents_drop(w->f->catalogue, w->slot, floor);
 }
 
-static void lose(struct world *w, uint64_t from, uint64_t to, uint32_t reason, uint32_t flags)
+static void lose(struct read_world *w, uint64_t from, uint64_t to, uint32_t reason, uint32_t flags)
 {
 	struct topic_numbers numbers;
 	assert_int_equal(catalogue_numbers(w->f->reader, w->slot, &numbers), ERR_OK);
@@ -132,12 +38,12 @@ static void lose(struct world *w, uint64_t from, uint64_t to, uint32_t reason, u
 
 static void page_goes_over_batches_and_files_from_any_cursor(void **state)
 {
-	struct world *w = *state;
-	put(w, 0, 1, 3);
-	put(w, 1, 4, 1);
-	put(w, 0, 5, 7);
-	put(w, 2, 12, 200);
-	put(w, 2, 212, 1);
+	struct read_world *w = *state;
+	put_batch(w, 0, 1, 3);
+	put_batch(w, 1, 4, 1);
+	put_batch(w, 0, 5, 7);
+	put_batch(w, 2, 12, 200);
+	put_batch(w, 2, 212, 1);
 	for (uint64_t from = 0; from <= 212; from++)
 		page_is(w, from, from + 1, 212);
 	assert_int_equal(w->page.numbers.head, 212);
@@ -146,17 +52,17 @@ static void page_goes_over_batches_and_files_from_any_cursor(void **state)
 
 static void empty_topic_and_caught_up_cursor_give_an_empty_page(void **state)
 {
-	struct world *w = *state;
+	struct read_world *w = *state;
 	page_is(w, 0, 1, 0);
-	put(w, 0, 1, 2);
+	put_batch(w, 0, 1, 2);
 	page_is(w, 2, 3, 2);
 	assert_int_equal(w->page.next, 2);
 }
 
 static void what_is_not_published_is_not_seen(void **state)
 {
-	struct world *w = *state;
-	put(w, 0, 1, 2);
+	struct read_world *w = *state;
+	put_batch(w, 0, 1, 2);
 	fixture_batch(w->f, &w->file[0], w->slot, 3, &(struct fixture_batch){ .count = 5 });
 	page_is(w, 0, 1, 2);
 	fixture_publish(w->f, w->slot, 7);
@@ -165,9 +71,9 @@ static void what_is_not_published_is_not_seen(void **state)
 
 static void limit_ends_the_page_and_the_next_goes_on_there(void **state)
 {
-	struct world *w = *state;
-	put(w, 0, 1, 100);
-	put(w, 1, 101, 300);
+	struct read_world *w = *state;
+	put_batch(w, 0, 1, 100);
+	put_batch(w, 1, 101, 300);
 	for (uint64_t limit = 1; limit <= 400; limit += limit < 5 ? 1 : 37) {
 		w->request.limit = limit;
 		for (uint64_t from = 0; from < 400;) {
@@ -180,7 +86,7 @@ static void limit_ends_the_page_and_the_next_goes_on_there(void **state)
 
 static void payload_bytes_end_the_page_but_the_first_record_always_comes(void **state)
 {
-	struct world *w = *state;
+	struct read_world *w = *state;
 	fixture_batch(w->f, &w->file[0], w->slot, 1, &(struct fixture_batch){ .count = 10, .data_length = 990, .meta = "{\"mm\": 12}" });
 	fixture_publish(w->f, w->slot, 10);
 	static const struct { uint64_t bytes, records; } cases[] = { { 1, 1 }, { 999, 1 }, { 1000, 1 }, { 1999, 1 }, { 2000, 2 }, { 2001, 2 }, { 9999, 9 }, { 10000, 10 } };
@@ -194,7 +100,7 @@ static void payload_bytes_end_the_page_but_the_first_record_always_comes(void **
 
 static void records_larger_than_a_window_are_read_whole(void **state)
 {
-	struct world *w = *state;
+	struct read_world *w = *state;
 	fixture_batch(w->f, &w->file[0], w->slot, 1, &(struct fixture_batch){ .count = 5, .data_length = 1000000 });
 	fixture_batch(w->f, &w->file[0], w->slot, 6, &(struct fixture_batch){ .count = 2, .data_length = 3000000 });
 	fixture_publish(w->f, w->slot, 7);
@@ -209,8 +115,8 @@ static void records_larger_than_a_window_are_read_whole(void **state)
 
 static void page_that_is_appended_to_an_answer_leaves_what_stands_there(void **state)
 {
-	struct world *w = *state;
-	put(w, 0, 1, 2);
+	struct read_world *w = *state;
+	put_batch(w, 0, 1, 2);
 	assert_int_equal(buffer_reserve(&w->out, 4), ERR_OK);
 	memcpy(w->out.bytes, "abc[", 4);
 	w->out.length = 4;
@@ -220,7 +126,7 @@ static void page_that_is_appended_to_an_answer_leaves_what_stands_there(void **s
 
 static void tags_meta_nodes_and_time_come_as_they_were_stored_and_asked_for(void **state)
 {
-	struct world *w = *state;
+	struct read_world *w = *state;
 	static const char *const nodes[] = { NULL, "own", "" };
 	fixture_batch(w->f, &w->file[0], w->slot, 1, &(struct fixture_batch){ .count = 3, .data_length = 8, .node = "batch", .nodes = nodes, .tag = "t", .meta = "{ }" });
 	fixture_publish(w->f, w->slot, 3);
@@ -243,11 +149,11 @@ static void tags_meta_nodes_and_time_come_as_they_were_stored_and_asked_for(void
 
 static void records_of_the_given_nodes_are_left_out_and_do_not_use_up_the_limit(void **state)
 {
-	struct world *w = *state;
+	struct read_world *w = *state;
 	static const char *const nodes[] = { NULL, "b", "", NULL, "aa", "a" };
 	const struct slice a = { "a", 1 }, empty = { "", 0 }, both[] = { { "b", 1 }, { "a", 1 } };
 	fixture_batch(w->f, &w->file[0], w->slot, 1, &(struct fixture_batch){ .count = 6, .node = "a", .nodes = nodes });
-	put(w, 1, 7, 2); /* without any node */
+	put_batch(w, 1, 7, 2); /* without any node */
 	w->request.nodes = &a;
 	w->request.node_count = 1;
 	assert_int_equal(read_from(w, 0), ERR_OK);
@@ -270,12 +176,12 @@ static void records_of_the_given_nodes_are_left_out_and_do_not_use_up_the_limit(
 
 static void page_examines_a_hundred_thousand_records_and_no_more(void **state)
 {
-	struct world *w = *state;
+	struct read_world *w = *state;
 	const struct slice a = { "a", 1 };
 	enum { BATCH = 10000, BATCHES = 11 };
 	for (uint64_t i = 0; i < BATCHES; i++)
 		fixture_batch(w->f, &w->file[0], w->slot, i * BATCH + 1, &(struct fixture_batch){ .count = BATCH, .node = "a" });
-	put(w, 0, BATCHES * BATCH + 1, 1);
+	put_batch(w, 0, BATCHES * BATCH + 1, 1);
 	w->request.nodes = &a;
 	w->request.node_count = 1;
 	assert_int_equal(read_from(w, 0), ERR_OK);
@@ -292,9 +198,9 @@ static void page_examines_a_hundred_thousand_records_and_no_more(void **state)
 
 static void cursor_below_the_floor_gets_one_tombstone_up_to_it_and_then_the_records(void **state)
 {
-	struct world *w = *state;
-	put(w, 0, 1, 10);
-	put(w, 1, 11, 10);
+	struct read_world *w = *state;
+	put_batch(w, 0, 1, 10);
+	put_batch(w, 1, 11, 10);
 	set_floor(w, 14, REASON_CAP);
 	for (uint64_t from = 0; from < 14; from++) {
 		assert_int_equal(read_from(w, from), ERR_OK);
@@ -309,8 +215,8 @@ static void cursor_below_the_floor_gets_one_tombstone_up_to_it_and_then_the_reco
 
 static void everything_evicted_is_a_tombstone_up_to_the_head_and_caught_up(void **state)
 {
-	struct world *w = *state;
-	put(w, 0, 1, 10);
+	struct read_world *w = *state;
+	put_batch(w, 0, 1, 10);
 	set_floor(w, 10, REASON_TTL);
 	assert_int_equal(read_from(w, 3), ERR_OK);
 	tombstone_is(w, 4, 10, REASON_TTL);
@@ -320,10 +226,10 @@ static void everything_evicted_is_a_tombstone_up_to_the_head_and_caught_up(void 
 
 static void loss_ends_the_page_before_it_and_stands_in_front_of_the_next(void **state)
 {
-	struct world *w = *state;
-	put(w, 0, 1, 5);
+	struct read_world *w = *state;
+	put_batch(w, 0, 1, 5);
 	lose(w, 6, 9, REASON_CRASH, ENTRY_POSSIBLE);
-	put(w, 1, 10, 3);
+	put_batch(w, 1, 10, 3);
 	page_is(w, 0, 1, 5);
 	for (uint64_t from = 5; from < 9; from++) {
 		assert_int_equal(read_from(w, from), ERR_OK);
@@ -337,10 +243,10 @@ static void loss_ends_the_page_before_it_and_stands_in_front_of_the_next(void **
 
 static void losses_one_behind_the_other_are_a_page_each(void **state)
 {
-	struct world *w = *state;
+	struct read_world *w = *state;
 	lose(w, 1, 4, REASON_RESTART, 0);
 	lose(w, 5, 6, REASON_CORRUPT, 0);
-	put(w, 0, 7, 2);
+	put_batch(w, 0, 7, 2);
 	lose(w, 9, 11, REASON_IO_ERROR, 0);
 	assert_int_equal(read_from(w, 0), ERR_OK);
 	tombstone_is(w, 1, 4, REASON_RESTART);
@@ -359,10 +265,10 @@ static void losses_one_behind_the_other_are_a_page_each(void **state)
 
 static void floor_comes_before_a_loss_behind_it(void **state)
 {
-	struct world *w = *state;
-	put(w, 0, 1, 5);
+	struct read_world *w = *state;
+	put_batch(w, 0, 1, 5);
 	lose(w, 6, 9, REASON_CRASH, 0);
-	put(w, 1, 10, 3);
+	put_batch(w, 1, 10, 3);
 	set_floor(w, 7, REASON_CAP);
 	assert_int_equal(read_from(w, 2), ERR_OK);
 	tombstone_is(w, 3, 7, REASON_CAP);
@@ -375,8 +281,8 @@ static void floor_comes_before_a_loss_behind_it(void **state)
 
 static void cursor_beyond_the_head_or_of_another_epoch_starts_over(void **state)
 {
-	struct world *w = *state;
-	put(w, 0, 1, 10);
+	struct read_world *w = *state;
+	put_batch(w, 0, 1, 10);
 	for (unsigned floor = 0; floor <= 4; floor += 4) {
 		if (floor > 0)
 			set_floor(w, floor, REASON_CAP);
@@ -405,184 +311,13 @@ static void every_reason_has_its_name(void **state)
 	assert_string_equal(reason_name(REASON_END), "corrupt");
 }
 
-/* ---- damage ---- */
-
-static void damaged_record_ends_the_page_before_it_and_is_announced_alone(void **state)
-{
-	struct world *w = *state;
-	struct extent extent = put(w, 0, 1, 10);
-	put(w, 0, 11, 2);
-	fixture_damage(&w->file[0], fixture_record_offset(&w->file[0], &extent, 4) + RECORD_HEAD + 2, 0x01);
-	page_is(w, 0, 1, 4);
-	assert_int_equal(read_from(w, 4), ERR_OK);
-	tombstone_is(w, 5, 5, REASON_CORRUPT);
-	records_are(w, 1, 0, 0);
-	assert_int_equal(w->page.next, 5);
-	page_is(w, 5, 6, 12);
-}
-
-static void frame_that_cannot_be_read_is_announced_whole_and_the_next_one_is_read(void **state)
-{
-	struct world *w = *state;
-	put(w, 0, 1, 3);
-	struct extent extent = put(w, 0, 4, 5);
-	put(w, 0, 9, 3);
-	fixture_damage(&w->file[0], extent.offset, 0x10); /* its magic */
-	page_is(w, 0, 1, 3);
-	assert_int_equal(read_from(w, 5), ERR_OK);
-	tombstone_is(w, 6, 8, REASON_CORRUPT);
-	assert_int_equal(w->page.next, 8);
-	page_is(w, 8, 9, 11);
-}
-
-static void file_that_ends_too_early_is_damage_and_no_error(void **state)
-{
-	struct world *w = *state;
-	put(w, 0, 1, 3);
-	struct extent extent = put(w, 0, 4, 5);
-	put(w, 1, 9, 2);
-	assert_int_equal(ftruncate(w->file[0].fd, (off_t)(extent.offset + extent.length / 2)), 0);
-	assert_int_equal(read_from(w, 0), ERR_OK);
-	assert_true(w->page.next >= 3 && !w->page.has_tombstone);
-	records_are(w, 1, w->page.next, 0);
-	for (uint64_t from = w->page.next; from < 8; from = w->page.next) {
-		assert_int_equal(read_from(w, from), ERR_OK);
-		tombstone_is(w, from + 1, w->page.tombstone.to, REASON_CORRUPT);
-		assert_true(w->page.next > from && w->page.next <= 8);
-	}
-	page_is(w, 8, 9, 10);
-}
-
-static void frame_that_moved_to_another_file_is_read_there(void **state)
-{
-	struct world *w = *state;
-	struct fixture_file *from = &w->file[0], *to = &w->file[1];
-	uint8_t bytes[4096];
-	struct frame_head head;
-	struct extent extent = put(w, 0, 1, 4);
-	assert_int_equal(pread(from->fd, bytes, extent.length, (off_t)extent.offset), extent.length);
-	assert_int_equal(frame_head_decode(&head, bytes, extent.length), ERR_OK);
-	frame_seal(bytes, &head, to->id, 4096);
-	assert_int_equal(pwrite(to->fd, bytes, extent.length, 4096), extent.length);
-	for (uint32_t i = 0; i < extent.length; i += 16)
-		fixture_damage(from, extent.offset + i, 0xff);
-	assert_int_equal(catalogue_move(w->f->catalogue, w->slot, 1, to->index, 4096), ERR_OK);
-	page_is(w, 0, 1, 4);
-}
-
-static void frame_that_was_made_for_another_place_is_damage(void **state)
-{
-	struct world *w = *state;
-	uint8_t bytes[4096];
-	struct extent extent = put(w, 0, 1, 4);
-	assert_int_equal(pread(w->file[0].fd, bytes, extent.length, (off_t)extent.offset), extent.length);
-	assert_int_equal(pwrite(w->file[1].fd, bytes, extent.length, (off_t)extent.offset), extent.length);
-	assert_int_equal(catalogue_move(w->f->catalogue, w->slot, 1, w->file[1].index, extent.offset), ERR_OK);
-	assert_int_equal(read_from(w, 0), ERR_OK);
-	tombstone_is(w, 1, 4, REASON_CORRUPT);
-}
-
-static void frame_of_another_topic_is_damage(void **state)
-{
-	struct world *w = *state;
-	uint32_t other = fixture_topic(w->f, "others");
-	struct extent mine = put(w, 0, 1, 4);
-	struct extent others = fixture_batch(w->f, &w->file[0], other, 1, &(struct fixture_batch){ .count = 4 });
-	assert_int_equal(mine.length, others.length);
-	assert_int_equal(catalogue_move(w->f->catalogue, w->slot, 1, w->file[0].index, others.offset), ERR_OK);
-	assert_int_equal(read_from(w, 0), ERR_OK);
-	tombstone_is(w, 1, 4, REASON_CORRUPT);
-	records_are(w, 1, 0, 0);
-}
-
-/* A length that lost or gained a bit may lead to a later record's beginning: no record may be given another's number. */
-static void damaged_length_never_gives_a_record_the_number_of_another(void **state)
-{
-	struct world *w = *state;
-	struct extent extent = fixture_batch(w->f, &w->file[0], w->slot, 1, &(struct fixture_batch){ .count = 150, .data_length = 32 }); /* 64 bytes each */
-	fixture_publish(w->f, w->slot, 150);
-	for (unsigned record = 0; record < 150; record += 7) {
-		uint64_t at = fixture_record_offset(&w->file[0], &extent, record);
-		for (unsigned bit = 0; bit < 24; bit++) {
-			uint64_t announced = 0;
-			fixture_damage(&w->file[0], at + bit / 8, (uint8_t)(1u << bit % 8));
-			for (uint64_t from = 0; from < 150; from = w->page.next) {
-				assert_int_equal(read_from(w, from), ERR_OK);
-				assert_true(w->page.next > from);
-				if (w->page.has_tombstone) {
-					tombstone_is(w, from + 1, w->page.tombstone.to, REASON_CORRUPT);
-					announced += w->page.tombstone.to - from;
-				}
-				records_are(w, w->page.has_tombstone ? w->page.tombstone.to + 1 : from + 1, w->page.next, 0);
-			}
-			assert_true(announced >= 1);
-			for (uint64_t from = 0; from < 150; from++) {
-				w->request.limit = 1;
-				assert_int_equal(read_from(w, from), ERR_OK);
-				if (!w->page.has_tombstone)
-					records_are(w, from + 1, from + 1, 0);
-			}
-			w->request.limit = 1000;
-			fixture_damage(&w->file[0], at + bit / 8, (uint8_t)(1u << bit % 8));
-		}
-	}
-	page_is(w, 0, 1, 150);
-}
-
-static void damage_in_a_frame_larger_than_a_window_is_seen_though_its_pages_follow_each_other(void **state)
-{
-	struct world *w = *state;
-	struct extent extent = fixture_batch(w->f, &w->file[0], w->slot, 1, &(struct fixture_batch){ .count = 5, .data_length = 600000 });
-	fixture_publish(w->f, w->slot, 5);
-	w->request.limit = 1;
-	fixture_damage(&w->file[0], fixture_record_offset(&w->file[0], &extent, 4) + 4, 0x01); /* a CRC field */
-	assert_int_equal(read_from(w, 0), ERR_OK);
-	tombstone_is(w, 1, 5, REASON_CORRUPT);
-	fixture_damage(&w->file[0], fixture_record_offset(&w->file[0], &extent, 4) + 4, 0x01);
-	page_is(w, 0, 1, 1);
-	page_is(w, 1, 2, 2);
-	fixture_damage(&w->file[0], extent.offset + 72, 0x01); /* ts */
-	assert_int_equal(read_from(w, 2), ERR_OK);
-	tombstone_is(w, 3, 5, REASON_CORRUPT);
-	fixture_damage(&w->file[0], extent.offset + 72, 0x01);
-	fixture_damage(&w->file[0], fixture_record_offset(&w->file[0], &extent, 2) + RECORD_HEAD + 500000, 0x01);
-	assert_int_equal(read_from(w, 2), ERR_OK);
-	tombstone_is(w, 3, 3, REASON_CORRUPT);
-	page_is(w, 3, 4, 4);
-}
-
-static void no_bit_of_a_frame_can_change_without_being_seen(void **state)
-{
-	struct world *w = *state;
-	static const char *const nodes[] = { NULL, "b", NULL };
-	struct extent extent = fixture_batch(w->f, &w->file[0], w->slot, 1, &(struct fixture_batch){ .count = 3, .node = "aa", .nodes = nodes, .tag = "tt", .meta = "{}" });
-	fixture_publish(w->f, w->slot, 3);
-	w->request.include_tags = true;
-	assert_int_equal(read_from(w, 0), ERR_OK);
-	records_are(w, 1, 3, 0);
-	size_t length = w->out.length;
-	char *right = malloc(length);
-	memcpy(right, w->out.bytes, length);
-	for (uint32_t at = 0; at < extent.length; at++) {
-		for (unsigned bit = 0; bit < 8; bit++) {
-			fixture_damage(&w->file[0], extent.offset + at, (uint8_t)(1u << bit));
-			assert_int_equal(read_from(w, 0), ERR_OK);
-			/* Either it does not matter, or what follows the damage is not told as if it were true. */
-			if (w->out.length > length || memcmp(right, w->out.bytes, w->out.length) != 0 || (w->out.length < length && w->page.next == 3 && !w->page.has_tombstone))
-				fail_msg("byte %u bit %u: %.*s", at, bit, (int)w->out.length, (const char *)w->out.bytes);
-			fixture_damage(&w->file[0], extent.offset + at, (uint8_t)(1u << bit));
-		}
-	}
-	free(right);
-}
-
 /* ---- what is not there ---- */
 
 static void missing_descriptor_is_asked_for_and_the_page_read_when_it_has_come(void **state)
 {
-	struct world *w = *state;
+	struct read_world *w = *state;
 	struct fixture_file late;
-	put(w, 0, 1, 3);
+	put_batch(w, 0, 1, 3);
 	fixture_file(w->f, false, &late);
 	fixture_batch(w->f, &late, w->slot, 4, &(struct fixture_batch){ .count = 3 });
 	fixture_publish(w->f, w->slot, 6);
@@ -595,7 +330,7 @@ static void missing_descriptor_is_asked_for_and_the_page_read_when_it_has_come(v
 
 static void file_that_cannot_be_opened_waits_for_the_next_catalogue(void **state)
 {
-	struct world *w = *state;
+	struct read_world *w = *state;
 	struct fixture_file late;
 	fixture_file(w->f, false, &late);
 	fixture_batch(w->f, &late, w->slot, 1, &(struct fixture_batch){ .count = 3 });
@@ -608,7 +343,7 @@ static void file_that_cannot_be_opened_waits_for_the_next_catalogue(void **state
 
 static void file_that_fails_to_read_is_storage_failed(void **state)
 {
-	struct world *w = *state;
+	struct read_world *w = *state;
 	struct fixture_file odd;
 	fixture_file(w->f, false, &odd);
 	fixture_batch(w->f, &odd, w->slot, 1, &(struct fixture_batch){ .count = 3 });
@@ -623,8 +358,8 @@ static void file_that_fails_to_read_is_storage_failed(void **state)
 
 static void topic_that_was_deleted_or_made_again_is_not_found(void **state)
 {
-	struct world *w = *state;
-	put(w, 0, 1, 3);
+	struct read_world *w = *state;
+	put_batch(w, 0, 1, 3);
 	w->request.topic++;
 	assert_int_equal(read_from(w, 0), ERR_TOPIC_NOT_FOUND);
 	w->request.topic--;
@@ -634,10 +369,10 @@ static void topic_that_was_deleted_or_made_again_is_not_found(void **state)
 
 static void records_that_no_extent_holds_are_announced_one_by_one(void **state)
 {
-	struct world *w = *state;
-	put(w, 0, 1, 2);
+	struct read_world *w = *state;
+	put_batch(w, 0, 1, 2);
 	fixture_publish(w->f, w->slot, 4);
-	put(w, 0, 5, 2);
+	put_batch(w, 0, 5, 2);
 	page_is(w, 0, 1, 2);
 	for (uint64_t from = 2; from < 4; from++) {
 		assert_int_equal(read_from(w, from), ERR_OK);
@@ -649,7 +384,7 @@ static void records_that_no_extent_holds_are_announced_one_by_one(void **state)
 
 int main(void)
 {
-#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define CASE(f) cmocka_unit_test_setup_teardown(f, read_world_set_up, read_world_tear_down)
 	const struct CMUnitTest tests[] = {
 		CASE(page_goes_over_batches_and_files_from_any_cursor),
 		CASE(empty_topic_and_caught_up_cursor_give_an_empty_page),
@@ -668,15 +403,6 @@ int main(void)
 		CASE(floor_comes_before_a_loss_behind_it),
 		CASE(cursor_beyond_the_head_or_of_another_epoch_starts_over),
 		CASE(every_reason_has_its_name),
-		CASE(damaged_record_ends_the_page_before_it_and_is_announced_alone),
-		CASE(frame_that_cannot_be_read_is_announced_whole_and_the_next_one_is_read),
-		CASE(file_that_ends_too_early_is_damage_and_no_error),
-		CASE(frame_that_moved_to_another_file_is_read_there),
-		CASE(frame_that_was_made_for_another_place_is_damage),
-		CASE(frame_of_another_topic_is_damage),
-		CASE(damaged_length_never_gives_a_record_the_number_of_another),
-		CASE(damage_in_a_frame_larger_than_a_window_is_seen_though_its_pages_follow_each_other),
-		CASE(no_bit_of_a_frame_can_change_without_being_seen),
 		CASE(missing_descriptor_is_asked_for_and_the_page_read_when_it_has_come),
 		CASE(file_that_cannot_be_opened_waits_for_the_next_catalogue),
 		CASE(file_that_fails_to_read_is_storage_failed),

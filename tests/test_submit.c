@@ -43,7 +43,8 @@ static void finish(struct exchange *exchange, const struct completion *completio
 	struct script *s = script(fixture_of(exchange));
 	struct seen *seen = &s->finished[s->finished_count++ % 64];
 	*seen = (struct seen){ .exchange = exchange, .request = completion->request_id, .completion = *completion };
-	memcpy(seen->body, body, completion->body_length < sizeof seen->body ? completion->body_length : sizeof seen->body);
+	for (uint32_t i = 0; i < completion->body_length && i < sizeof seen->body; i++)
+		seen->body[i] = (char)body[i];
 	if (completion->status != ERR_OK)
 		submit_refused(exchange, completion, body);
 	else if (!s->quiet)

@@ -1,6 +1,6 @@
 /*
  * Which sealed files may hold an idempotency key (ARCHITECTURE §7). Blocked Bloom filters of ten bits a key over few slices of time say *new* without a read for all but about one
- * in fifty new keys; who gets files named looks into their footers. Memory: 1.25 to 2.5 bytes for each key that may still be in its window.
+ * in fifty new keys; who gets files named looks into their footers. Memory: 1.25 to 3 bytes for each key that may still be in its window.
  */
 #ifndef TOPICS_KEY_FILTER_H
 #define TOPICS_KEY_FILTER_H

@@ -85,7 +85,7 @@ static void new_keys_are_seldom_looked_for(void **state)
 	}
 	/* Ten bits a key in blocks: below 2 % a full slice, and the slices double, so the small ones add little. */
 	assert_true(false_hits < 10000);
-	assert_true(key_filter_bytes(filter) < 20 * 50000 * 5 / 2);
+	assert_true(key_filter_bytes(filter) < 20 * 50000 * 3);
 }
 
 static void files_come_newest_first_and_old_ones_not_at_all(void **state)

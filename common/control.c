@@ -25,7 +25,6 @@ static const struct rule rules[] = {
 	{ CTL_START, "start", PARTY_SUPERVISOR, PARTY_LOGD, 0, 0 },
 	{ CTL_STOP, "stop", PARTY_SUPERVISOR, PARTY_LOGD, 0, 0 },
 	{ CTL_READY, "ready", PARTY_LOGD, PARTY_SUPERVISOR, 0, 0 },
-	{ CTL_PROGRESS, "progress", PARTY_LOGD, PARTY_SUPERVISOR, 0, 0 },
 	{ CTL_RING_BROKEN, "ring-broken", PARTY_LOGD, PARTY_SUPERVISOR, 0, 0 },
 	{ CTL_RING_DROPPED, "ring-dropped", PARTY_LOGD, PARTY_SUPERVISOR, 0, 0 },
 	{ CTL_FILE_BORN, "file-born", PARTY_LOGD, PARTY_SUPERVISOR, 0, 0 },

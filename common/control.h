@@ -22,7 +22,6 @@ enum control_type {
 	CTL_STOP = 6,            /* clean stop: everything accepted is finished, the log closed, exit 0 */
 	/* logd -> supervisor */
 	CTL_READY = 16,          /* recovered; the catalogue a = number is current */
-	CTL_PROGRESS = 17,       /* a = 0..1000000, b = frames so far */
 	CTL_RING_BROKEN = 18,    /* slot, incarnation: broke the layout (or was poisoned twice): replace that worker */
 	CTL_RING_DROPPED = 19,   /* slot, incarnation: nothing of it is held any more (answer to CTL_RING_GONE) */
 	CTL_FILE_BORN = 20,      /* a = file id, kind: open it and hand it to the workers */

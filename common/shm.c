@@ -24,7 +24,8 @@ enum error shm_create(int *fd, const char *name, size_t size)
 		made = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (made < 0)
 		return ERR_IO;
-	if (ftruncate(made, (off_t)whole_pages(size)) != 0 || fcntl(made, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+	/* Who has a read-only descriptor may open /proc/self/fd/N anew, and then the object's mode alone decides. */
+	if (ftruncate(made, (off_t)whole_pages(size)) != 0 || fchmod(made, 0400) != 0 || fcntl(made, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
 		int saved = errno;
 		close(made);
 		errno = saved;

@@ -363,6 +363,7 @@ static enum error set_up(struct logd *logd)
 	logd->status = status;
 	logd->feed = feed;
 	atomic_store_explicit(&logd->status->deaths, inherit->deaths, memory_order_relaxed);
+	atomic_store_explicit(&logd->status->progress, 0, memory_order_relaxed); /* of the recovery before */
 	const struct engine_options options = {
 		.settings = &inherit->common.settings,
 		.ops = ops_system_table(logd->world),

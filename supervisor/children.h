@@ -84,7 +84,7 @@ struct supervisor {
 	uint64_t large_bytes;
 	uint64_t ephemeral_size;
 	uint64_t started_ms;
-	uint32_t progress_told;
+	uint32_t progress_told; /* percent */
 	enum stop_state stopping;
 	uint64_t stop_workers_us, stop_logd_us;
 	int exit_status;
@@ -98,6 +98,8 @@ void send_unsent(struct supervisor *s, struct child *child);
 void drop_unsent(struct child *child);
 void take_logd_messages(struct supervisor *s);
 void take_worker_messages(struct supervisor *s, struct worker_child *worker);
+/* To the service manager: how far a recovery is, when that has changed. */
+void tell_progress(struct supervisor *s);
 
 /* logd_child.c, worker_child.c */
 void logd_start(struct supervisor *s);

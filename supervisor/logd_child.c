@@ -14,6 +14,7 @@
 #include "common/ring.h"
 #include "common/shm.h"
 #include "supervisor/children.h"
+#include "supervisor/notify.h"
 #include "supervisor/spawn.h"
 
 enum { RESERVES = 2, BACK_OFF_FIRST_US = 100000, BACK_OFF_MAX_US = 5000000, BACK_OFF_WINDOW_US = 60000000 };
@@ -147,6 +148,8 @@ void logd_start(struct supervisor *s)
 	s->logd.control = pair[0];
 	s->logd.state = CHILD_STARTING;
 	s->logd.started_us = now_us();
+	s->progress_told = 0;
+	notify_send("STATUS=recovering the log");
 	/* Of all processes the one that everything waits for goes last when memory is out. Only root may go below what it has. */
 	char path[64];
 	snprintf(path, sizeof path, "/proc/%d/oom_score_adj", (int)s->logd.pid);

@@ -182,11 +182,12 @@ static void logd_ready(struct supervisor *s)
 	say_ready(s);
 }
 
-static void progress(struct supervisor *s, uint64_t parts)
+/* logd is busy then and says nothing; how far it is stands on the page that all share. The end of it is its READY. */
+void tell_progress(struct supervisor *s)
 {
 	char text[96];
-	uint32_t percent = (uint32_t)(parts / 10000);
-	if (percent == s->progress_told)
+	uint32_t percent = atomic_load_explicit(&s->status_map->progress, memory_order_relaxed) / 10000;
+	if (s->logd.state != CHILD_STARTING || percent == s->progress_told || percent >= 100)
 		return;
 	s->progress_told = percent;
 	snprintf(text, sizeof text, "STATUS=recovering the log, %u%%", percent);
@@ -207,9 +208,6 @@ static void handle_logd(struct supervisor *s, const struct control *message)
 	switch (message->type) {
 	case CTL_READY:
 		logd_ready(s);
-		break;
-	case CTL_PROGRESS:
-		progress(s, message->a);
 		break;
 	case CTL_RING_BROKEN:
 		ring_broken(s, message);

@@ -18,6 +18,8 @@
 #include "supervisor/children.h"
 #include "supervisor/notify.h"
 
+enum { PROGRESS_US = 100000 }; /* how often a recovery is looked at */
+
 uint64_t now_us(void)
 {
 	struct timespec now;
@@ -110,7 +112,12 @@ static void go_on_stopping(struct supervisor *s)
 			if (s->workers[i].child.pid > 0)
 				kill(s->workers[i].child.pid, SIGKILL);
 	if (s->stopping == STOPPING_WORKERS && !workers_left(s)) {
-		s->stopping = s->logd.state == CHILD_ABSENT ? STOPPED : STOPPING_LOGD;
+		s->stopping = STOPPING_LOGD;
+		if (s->logd.state == CHILD_ABSENT) {
+			log_line(&s->logging, LOG_LEVEL_WARNING, "logd died before it could close the log; the next start recovers it");
+			s->stopping = STOPPED;
+			s->exit_status = 1;
+		}
 		tell(s, &s->logd, &(struct control){ .type = CTL_STOP }, NULL, 0);
 	}
 	if (s->stopping == STOPPING_LOGD && now >= s->stop_logd_us && s->logd.pid > 0) {
@@ -157,6 +164,8 @@ static int start_due(struct supervisor *s)
 		logd_start(s);
 	if (s->logd.state == CHILD_ABSENT && s->logd.restart_us < next)
 		next = s->logd.restart_us;
+	if (s->logd.state == CHILD_STARTING)
+		next = now + PROGRESS_US;
 	for (unsigned i = 0; i < s->options->settings.workers; i++) {
 		struct child *child = &s->workers[i].child;
 		if (child->state == CHILD_ABSENT && child->restart_us <= now)
@@ -233,6 +242,7 @@ int supervise(const struct options *options, const struct ground *ground)
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	while (s->stopping != STOPPED) {
 		one_round(s, start_due(s));
+		tell_progress(s);
 		if (s->stopping != NOT_STOPPING)
 			go_on_stopping(s);
 	}

@@ -99,12 +99,12 @@ static enum error take(struct options *options, const struct setting *s, const c
 		return ERR_OK;
 	}
 	bool is_switch = s->kind == SWITCH || s->kind == SWITCH32;
-	if (is_switch ? !truth(text, &value) : !number(text, &value)) {
-		snprintf(message, room, is_switch ? "%s must be 1, true, 0 or false, not '%s'" : "%s must be a plain number, not '%s'", from, text);
+	if (is_switch && !truth(text, &value)) {
+		snprintf(message, room, "%s must be 1, true, 0 or false, not '%s'", from, text);
 		return ERR_INVALID_REQUEST;
 	}
-	if (value < s->least || value > s->most) {
-		snprintf(message, room, "%s must be between %" PRIu64 " and %" PRIu64 ", not %s", from, s->least, s->most, text);
+	if (!is_switch && (!number(text, &value) || value < s->least || value > s->most)) {
+		snprintf(message, room, "%s must be a plain number between %" PRIu64 " and %" PRIu64 ", not '%s'", from, s->least, s->most, text);
 		return ERR_INVALID_REQUEST;
 	}
 	if (s->kind == NUMBER32 || s->kind == SWITCH32)

@@ -48,6 +48,8 @@ static void become(const struct spawn *spawn, const char *path, int inherit_fd)
 	for (int i = 0; i <= spawn->count; i++)
 		if (aside[i] < 0 || dup2(aside[i], INHERIT_FD + i) < 0)
 			_exit(127);
+	/* Ours are closed on exec anyway; what somebody left open when topicsd was started is not. */
+	close_range((unsigned)(FIRST_FD + spawn->count), ~0U, 0);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	char *const arguments[] = { (char *)(uintptr_t)path, NULL };

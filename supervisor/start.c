@@ -82,6 +82,13 @@ static void pause_ms(long ms)
 	nanosleep(&step, NULL);
 }
 
+static uint64_t monotonic_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 /* One writer to a directory (I-7). A holder that is leaving is waited for. */
 static enum error take_lock(struct ground *ground, const char *path, char *message, size_t room)
 {
@@ -91,8 +98,9 @@ static enum error take_lock(struct ground *ground, const char *path, char *messa
 		snprintf(message, room, "%s/lock cannot be opened: %s", path, strerror(errno));
 		return ERR_IO;
 	}
+	uint64_t until = monotonic_ms() + LOCK_WAIT_MS - LOCK_STEP_MS;
 	int held = flock(ground->lock_fd, LOCK_EX | LOCK_NB);
-	for (int waited = 0; held != 0 && errno == EWOULDBLOCK && waited < LOCK_WAIT_MS; waited += LOCK_STEP_MS) {
+	while (held != 0 && errno == EWOULDBLOCK && monotonic_ms() < until) {
 		pause_ms(LOCK_STEP_MS);
 		held = flock(ground->lock_fd, LOCK_EX | LOCK_NB);
 	}

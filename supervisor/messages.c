@@ -15,31 +15,49 @@
 
 enum { UNSENT_MAX = 8192 };
 
+static void free_unsent(struct unsent *one)
+{
+	for (unsigned i = 0; one != NULL && i < one->fd_count; i++)
+		close(one->fds[i]);
+	free(one);
+}
+
 void drop_unsent(struct child *child)
 {
 	while (child->unsent != NULL) {
 		struct unsent *one = child->unsent;
 		child->unsent = one->next;
-		for (unsigned i = 0; i < one->fd_count; i++)
-			close(one->fds[i]);
-		free(one);
+		free_unsent(one);
 	}
 	child->unsent_count = 0;
 }
 
+/* Copies of the descriptors, all or none. */
+static bool copy_fds(struct unsent *one, const int *fds, unsigned fd_count)
+{
+	for (; one->fd_count < fd_count; one->fd_count++) {
+		one->fds[one->fd_count] = fcntl(fds[one->fd_count], F_DUPFD_CLOEXEC, 0);
+		if (one->fds[one->fd_count] < 0)
+			return false;
+	}
+	return true;
+}
+
+/* A child that misses a message would go on in a wrong belief; one that is ended is told everything anew. */
 static void keep(struct supervisor *s, struct child *child, const struct control *message, const int *fds, unsigned fd_count)
 {
 	struct unsent *one = calloc(1, sizeof *one), **end = &child->unsent;
-	if (one == NULL || child->unsent_count >= UNSENT_MAX) {
-		log_line(&s->logging, LOG_LEVEL_ERROR, "process %d does not read what it is told; it is ended", (int)child->pid);
-		free(one);
+	bool full = child->unsent_count >= UNSENT_MAX;
+	if (one == NULL || full || !copy_fds(one, fds, fd_count)) {
+		if (full)
+			log_line(&s->logging, LOG_LEVEL_ERROR, "process %d does not read what it is told; it is ended", (int)child->pid);
+		else
+			log_line(&s->logging, LOG_LEVEL_ERROR, "what process %d is to be told cannot be kept (%s); it is ended", (int)child->pid, strerror(errno));
+		free_unsent(one);
 		kill(child->pid, SIGKILL);
 		return;
 	}
 	one->message = *message;
-	one->fd_count = fd_count;
-	for (unsigned i = 0; i < fd_count; i++)
-		one->fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
 	while (*end != NULL)
 		end = &(*end)->next;
 	*end = one;
@@ -68,9 +86,7 @@ void send_unsent(struct supervisor *s, struct child *child)
 			return;
 		child->unsent = one->next;
 		child->unsent_count--;
-		for (unsigned i = 0; i < one->fd_count; i++)
-			close(one->fds[i]);
-		free(one);
+		free_unsent(one);
 	}
 }
 

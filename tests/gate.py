@@ -25,6 +25,9 @@ BUILDS = {
     "tsan": ["--enable-tsan"],
 }
 
+# Of each process something, and one that reads files of the distribution.
+DIST_TESTS = "tests/test_crc32c tests/test_golden tests/test_options tests/test_http tests/test_ops_system tests/blackbox/test_command_line.py"
+
 
 class Gate:
     def __init__(self, args):
@@ -78,8 +81,10 @@ class Gate:
 
     def environment(self, kind):
         directory = self.build_dir(kind)
-        return {"TOPICSD": os.path.join(directory, "supervisor", "topicsd"), "TOPICS_BUILDDIR": directory,
-                "TOPICS_SRCDIR": self.args.source}
+        found = {"TOPICSD": os.path.join(directory, "supervisor", "topicsd"), "TOPICS_BUILDDIR": directory, "TOPICS_SRCDIR": self.args.source}
+        if kind == "asan":
+            found["TOPICS_KILLS"] = "24"  # each kind of kill twice and more; the many are the plain build's
+        return found
 
     def listed(self, kind, variable):
         """What a variable of the Makefile holds: the one list of tests is in tests/tests.am."""
@@ -121,6 +126,12 @@ class Gate:
         if self.build("plain", ["check_programs"]):
             self.scripts("plain", "simulation_tests")
 
+    def phase_dist(self):
+        """The tarball builds out of a read-only tree, installs, passes and cleans up after itself; all tests of it ran above from the tree itself."""
+        if self.build("plain", ["all"]):
+            self.run("make distcheck", ["make", "--no-print-directory", "-j%d" % max(2, os.cpu_count() or 2), "distcheck", "TESTS=" + DIST_TESTS],
+                     cwd=self.build_dir("plain"), env={"DISTCHECK_CONFIGURE_FLAGS": "CFLAGS=-O0"})
+
     def phase_seeded(self):
         self.run("seeded bugs are caught", [sys.executable, os.path.join(self.args.source, "tests/seeded/run.py"), "--source",
                                             self.args.source], timeout=1800)
@@ -136,7 +147,7 @@ class Gate:
         self.run("acceptance conformance", [sys.executable, os.path.join(self.args.source, "tests/with_server.py"), topicsd,
                                             sys.executable, "conformance.py", "@URL@", "--only", ids], cwd=sample)
 
-    PHASES = ["plain", "simulate", "failpoints", "asan", "tsan", "seeded", "acceptance"]
+    PHASES = ["plain", "simulate", "failpoints", "asan", "tsan", "dist", "seeded", "acceptance"]
 
 
 def main():

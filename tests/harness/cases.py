@@ -37,7 +37,7 @@ def main(make_context, close_context=None):
                 passed += 1
             except Exception as problem:
                 failed += 1
-                print("FAILED %s: %s" % (function.__name__, str(problem)[:600]))
+                print("FAILED %s: %s" % (function.__name__, str(problem)[:4000]))
                 print("  again with: python3 %s %s" % (sys.argv[0], function.__name__))
                 if "-v" in sys.argv:
                     traceback.print_exc(file=sys.stdout)
@@ -45,6 +45,10 @@ def main(make_context, close_context=None):
                 print("%6.2f s %s" % (time.monotonic() - began, function.__name__))
     finally:
         if close_context is not None:
-            close_context(context)
+            try:
+                close_context(context)
+            except Exception as problem:
+                failed += 1
+                print("FAILED at the end: %s" % str(problem)[:4000])
     print("%d passed, %d failed, 0 skipped" % (passed, failed))
     return 1 if failed or not passed else 0

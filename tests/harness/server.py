@@ -3,11 +3,16 @@
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
+
+
+# What a sanitizer, a failed assertion or the C library writes when a process has done what it may not.
+SANITIZER = re.compile(rb"^.*(?:ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|\w+Sanitizer has encountered|: runtime error: |: Assertion `|\*\*\* .* detected).*$", re.M)
 
 
 def topicsd_path():
@@ -120,10 +125,24 @@ class Server:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
 
+    def reports(self):
+        """What sanitizers have said of any of its processes."""
+        try:
+            with open(self.log_path, "rb") as f:
+                text = f.read()
+        except OSError:
+            return b""
+        found = SANITIZER.search(text)
+        return text[found.start():found.start() + 4000] if found else b""
+
     def close(self):
+        """Ends it; fails if a sanitizer has reported anything since its first start."""
         if self.process is not None and self.process.poll() is None:
             self.kill_all()
+        reports = self.reports()
         shutil.rmtree(self.root, ignore_errors=True)
+        if reports:
+            raise AssertionError("a sanitizer's report: " + reports.decode("utf-8", "replace"))
 
     # ---- requests ----
     def call(self, method, path, document=None, headers=None, body=None, timeout=30):

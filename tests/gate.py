@@ -121,6 +121,7 @@ class Gate:
     def phase_tsan(self):
         if self.build("tsan", ["check_programs"]):
             self.units("tsan", "stress_tests")
+            self.units("tsan", "threaded_tests")
 
     def phase_simulate(self):
         if self.build("plain", ["check_programs"]):

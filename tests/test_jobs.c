@@ -221,13 +221,13 @@ static void threads_take_no_signals(void **state)
 			sscanf(line, "SigBlk: %llx", &blocked);
 		if (status != NULL)
 			fclose(status);
+		bool all = true;
 		for (int number = 1; number < 32; number++)
-			if (number != SIGKILL && number != SIGSTOP)
-				assert_true(blocked >> (number - 1) & 1);
-		threads++;
+			all = all && (number == SIGKILL || number == SIGSTOP || (blocked >> (number - 1) & 1));
+		threads += all;
 	}
 	closedir(tasks);
-	assert_int_equal(threads, 2);
+	assert_true(threads >= 2); /* a sanitizer may have one of its own */
 }
 
 int main(void)

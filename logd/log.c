@@ -162,7 +162,7 @@ static void write_failed(struct log *log)
 	if (log->options.kind == 'e')
 		log->e_left = true;
 	else
-		log_leave_begin(log);
+		log_leave_begin(log, false);
 }
 
 enum error log_write(struct log *log)

@@ -58,7 +58,7 @@ struct log_chunk {
 
 enum leave_step {
 	LEAVE_NONE,
-	LEAVE_SYNC_RUNNING,        /* a sync of the old files is still under way: its outcome says what has to be copied */
+	LEAVE_SYNC_RUNNING,        /* a sync of the old files is under way: its outcome says what has to be copied */
 	LEAVE_FILE,                /* waits for a file that is large enough */
 	LEAVE_COPIES,              /* the copies are being synced */
 	LEAVE_HEADER,              /* the header is being synced */
@@ -201,8 +201,8 @@ void log_prepare_next(struct log *log);
 bool log_take_prepared(struct log *log, uint64_t size, struct prepared_file *prepared);
 
 /* ---- log_leave.c ---- */
-/* After a failed write or sync: makes a new file whole, one step at a time. */
-void log_leave_begin(struct log *log);
+/* After a failed write or sync: makes a new file whole, one step at a time. Again when a sync of the old files has ended meanwhile. */
+void log_leave_begin(struct log *log, bool sync_failed);
 /* A file may be there now, or (error) none could be made. */
 void log_leave_prepared(struct log *log, int error);
 void log_leave_synced(struct log *log, int error);
@@ -220,6 +220,8 @@ enum error log_finish_choose(struct log *log, uint64_t frontier);
 void log_finish_retry(struct log *log);
 
 /* ---- log_sync.c ---- */
+/* Starts a sync of what is written. False: nothing was synced, and whether a later one would say the truth nobody knows. */
+bool log_sync_written(struct log *log);
 /* Writes and syncs all, synchronously. ERR_BUSY while a sync runs. */
 enum error log_sync_all(struct log *log);
 

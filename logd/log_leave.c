@@ -1,10 +1,11 @@
 /*
  * Leaving a file after a failed write or sync (I-4). A failed sync is final for the file: what it did not cover is written from memory, at
  * the LSNs that it has, into a new file; that is synced; its header, which takes these LSNs over, is written and synced; only then does
- * anything rest on it.
+ * anything rest on it. A failed write says nothing against a sync: what was written before it is synced where it stands, so that nobody's
+ * answer waits for a file that a full disk may never give.
  *
  *   OPEN ──write or sync fails──▶ SYNC_RUNNING ──sync done──▶ FILE ──file there──▶ COPIES ──synced──▶ HEADER ──synced──▶ OPEN
- *                                (if one runs)               │  ▲                    │                  │
+ *                            (unless a sync failed)          │  ▲                    │                  │
  *                                                  no space: FULL, log_tick          └──any failure─────┴──▶ READ_ONLY
  */
 #include <errno.h>
@@ -82,10 +83,21 @@ static void leave_no_space(struct log *log)
 		log->prepare_error = ENOSPC; /* not at once again: log_tick decides when */
 }
 
+/* The fresh file was written to: the next is its sync. */
+static void leave_go_on(struct log *log, enum error written)
+{
+	if (written == ERR_STORAGE_FULL) {
+		/* A file system that gives no space where it had promised it: the attempt is repeated with another file. */
+		log_drop_fresh(log);
+		leave_no_space(log);
+	} else if (written || !start_sync(log)) {
+		leave_failed(log);
+	}
+}
+
 static void leave_into(struct log *log, const struct prepared_file *prepared)
 {
 	struct log_file *file = log_file_new(log, prepared->id, prepared->handle, prepared->size);
-	enum error error;
 
 	if (!file) {
 		log->ops->close(log->ops->world, prepared->handle);
@@ -98,14 +110,7 @@ static void leave_into(struct log *log, const struct prepared_file *prepared)
 	file->header.flags = FILE_MADE_WHOLE;
 	reseal(log, file, &log->fresh_from);
 	log->leave = LEAVE_COPIES;
-	error = log_chunks_write(log, log->fresh_from.lsn);
-	if (error == ERR_STORAGE_FULL) {
-		/* A file system that gives no space where it had promised it: the attempt is repeated with another file. */
-		log_drop_fresh(log);
-		leave_no_space(log);
-	} else if (error || !start_sync(log)) {
-		leave_failed(log);
-	}
+	leave_go_on(log, log_chunks_write(log, log->fresh_from.lsn));
 }
 
 static void leave_find_file(struct log *log)
@@ -124,12 +129,12 @@ static void leave_find_file(struct log *log)
 	}
 }
 
-void log_leave_begin(struct log *log)
+void log_leave_begin(struct log *log, bool sync_failed)
 {
 	log->state = LOG_LEAVING;
 	log->reserved = NULL;
 	log->prepare_error = 0;
-	if (log->sync_running)
+	if (log->sync_running || (!sync_failed && log->written.lsn != log->synced.lsn && log_sync_written(log)))
 		log->leave = LEAVE_SYNC_RUNNING;
 	else
 		leave_find_file(log);
@@ -202,8 +207,7 @@ void log_leave_synced(struct log *log, int error)
 		leave_failed(log);
 	} else if (log->leave == LEAVE_COPIES) {
 		log->leave = LEAVE_HEADER;
-		if (log_file_write_header(log, log->fresh) || !start_sync(log))
-			leave_failed(log);
+		leave_go_on(log, log_file_write_header(log, log->fresh));
 	} else if (log_adopt_fresh(log)) {
 		leave_failed(log);
 	} else {

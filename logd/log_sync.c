@@ -21,7 +21,7 @@ static void job_files(const struct log *log, struct sync_job *job, uint64_t *cov
 	for (size_t i = 0; i < log->file_count; i++) {
 		const struct log_file *file = log->files[i];
 
-		if (!file->dirty || !file->header_written)
+		if (!file->dirty || !file->header_written || file->header.first_lsn >= log->written.lsn)
 			continue;
 		if (job->count == SYNC_FILES_MAX) {
 			*covered = file->header.first_lsn;
@@ -43,23 +43,26 @@ static struct log_point point_before(const struct log *log, uint64_t lsn)
 	return log->written;
 }
 
-bool log_sync_start(struct log *log)
+bool log_sync_written(struct log *log)
 {
 	struct sync_job job = {0};
 	uint64_t covered;
 
-	if (log->options.kind != 'w' || log->sync_running || log->recovering || log->leave != LEAVE_NONE || log->state == LOG_READ_ONLY ||
-	    log->written.lsn == log->synced.lsn)
-		return false;
 	job_files(log, &job, &covered);
 	log->syncing = covered == log->written.lsn ? log->written : point_before(log, covered);
 	job.lsn = log->syncing.lsn;
-	log->sync_running = true;
-	if (log->ops->sync_start(log->ops->world, &job) == 0)
+	log->sync_running = log->ops->sync_start(log->ops->world, &job) == 0;
+	return log->sync_running;
+}
+
+bool log_sync_start(struct log *log)
+{
+	if (log->options.kind != 'w' || log->sync_running || log->recovering || log->leave != LEAVE_NONE || log->state == LOG_READ_ONLY ||
+	    log->written.lsn == log->synced.lsn)
+		return false;
+	if (log_sync_written(log))
 		return true;
-	/* Nothing was synced, and whether a later one would say the truth nobody knows. */
-	log->sync_running = false;
-	log_leave_begin(log);
+	log_leave_begin(log, true);
 	return log_syncing(log);
 }
 
@@ -84,7 +87,7 @@ void log_sync_done(struct log *log, const struct sync_job *job)
 	}
 	log_sync_covered(log, job);
 	if (job->error || log->leave == LEAVE_SYNC_RUNNING)
-		log_leave_begin(log);
+		log_leave_begin(log, job->error != 0);
 }
 
 /* ---- the clean stop: synchronous ---- */

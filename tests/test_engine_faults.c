@@ -191,6 +191,32 @@ static void published_records_are_found_where_a_failed_sync_moved_them(void **st
 		assert_true(engine_reads(f, "t", seq, counts[i], ids[i]));
 }
 
+/* Only the sync may tell of what was written before: the disk has no space for a new file, and may never have. */
+static void frames_written_before_a_write_that_found_no_space_are_answered_while_no_file_can_be_made(void **state)
+{
+	struct engine_fixture *f = *state;
+	uint64_t ids[2], refused;
+	const uint32_t counts[2] = { 1, 3 };
+
+	make_topic(f, "t", DURABILITY_FSYNC);
+	for (unsigned i = 0; i < 2; i++) {
+		ids[i] = engine_append(f, "t", counts[i], NULL);
+		engine_one_round(f);
+	}
+	memory_world_fail(f->world, MEMORY_PWRITE, 0, ENOSPC, true);
+	refused = engine_append(f, "t", 1, NULL);
+	engine_one_round(f);
+	assert_int_equal(engine_answered(f, ids[0])->status, ERR_OK);
+	assert_int_equal(engine_answered(f, ids[1])->status, ERR_OK);
+	assert_int_equal(engine_answered(f, refused)->status, ERR_COMMIT_UNKNOWN);
+	assert_int_equal(atomic_load(&f->status->state), LOGD_FULL);
+	assert_holds(f, "t", ids, counts, 2);
+	engine_fixture_daemon_dies(f, true);
+	memory_world_no_faults(f->world);
+	assert_int_equal(engine_fixture_start(f, true, false), ERR_OK);
+	assert_holds(f, "t", ids, counts, 2);
+}
+
 static void storage_that_fails_for_good_gets_commit_unknown_then_read_only(void **state)
 {
 	struct engine_fixture *f = *state;
@@ -262,6 +288,7 @@ int main(void)
 		TEST(batches_of_both_logs_in_one_round_survive_the_failure_of_either),
 		TEST(failed_sync_is_made_good_from_memory_and_answered),
 		TEST(published_records_are_found_where_a_failed_sync_moved_them),
+		TEST(frames_written_before_a_write_that_found_no_space_are_answered_while_no_file_can_be_made),
 		TEST(storage_that_fails_for_good_gets_commit_unknown_then_read_only),
 		TEST(full_disk_refuses_writes_takes_deletes_and_recovers_by_itself),
 		TEST(file_that_is_not_prepared_in_time_makes_requests_wait),

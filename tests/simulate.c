@@ -4,9 +4,10 @@
  * it recovers, reads everything back, goes on, and is judged by an oracle that knows every ack and every byte. Other runs have one of their
  * calls fail.
  *
- *     simulate [--states N] [--seed S] [--case SEED:CALL:VARIANT | --case SEED:OP:NTH:STICKY[:CALL:VARIANT]] [--images FOLDER] [--verbose]
+ *     simulate [--states N] [--seed S] [--every K] [--case SEED:CALL:VARIANT | --case SEED:OP:NTH:STICKY[:CALL:VARIANT]] [--images FOLDER] [--verbose]
  *
- * Stops after N states (recoveries that were judged). Closes with the four figures of FAULTS.md; exits 1 unless all is well. Each failure
+ * Stops after N states (recoveries that were judged). --every: each call of a run fails in turn, once and for good, and of the crash points of these
+ * runs one in K is looked at. Closes with the four figures of FAULTS.md; exits 1 unless all is well. Each failure
  * prints its case.
  */
 #include <errno.h>
@@ -22,7 +23,7 @@
 #include "tests/sim_image.h"
 #include "tests/sim_machine.h"
 
-enum { IMAGE_ONE_IN = 100, VARIANTS = 9, FAILURES_SHOWN = 20, CHILD_SECONDS = 20 };
+enum { IMAGE_ONE_IN = 100, VARIANTS = 9, FAILURES_EACH = 4, FAILURES_SHOWN = 20, CHILD_SECONDS = 20 };
 
 /* Shared by all forks. */
 struct tally {
@@ -36,6 +37,7 @@ struct simulation {
 	uint64_t states_wanted;
 	const char *images;            /* folder for one state in IMAGE_ONE_IN, NULL: none */
 	bool verbose;
+	unsigned every;                /* not 0: every call of each run fails, and one crash point in so many is looked at */
 	/* the run in hand */
 	uint64_t seed;
 	struct sim_machine *machine;
@@ -382,18 +384,19 @@ static struct sim_failure make_failure(uint64_t seed, enum sim_op op, uint64_t n
 	return failure;
 }
 
-/* The n-th call of each kind fails, once or from then on. */
+/* The n-th call of each kind fails, once or from then on: some of them, or with --every all. */
 static void run_failures(struct simulation *sim, const uint64_t *seen)
 {
 	static const enum sim_op ops[] = { SIM_PWRITE, SIM_SYNC, SIM_ALLOCATE, SIM_CREATE, SIM_OPEN, SIM_SYNC_DIR, SIM_UNLINK };
 	uint64_t random = sim->seed * 31 + 7;
 
 	for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
-		for (int k = 0; k < 3 && seen[ops[i]] > 0; k++) {
-			struct sim_failure failure = make_failure(sim->seed, ops[i], sim_draw(&random, seen[ops[i]]),
-			                                          sim_draw(&random, 3) == 0);
+		uint64_t count = sim->every > 0 ? 2 * seen[ops[i]] : FAILURES_EACH;
+		for (uint64_t k = 0; k < count && seen[ops[i]] > 0; k++) {
+			uint64_t nth = sim->every > 0 ? k / 2 : sim_draw(&random, seen[ops[i]]);
+			struct sim_failure failure = make_failure(sim->seed, ops[i], nth, k % 2 != 0);
 			label_failure(sim, &failure);
-			run_forked(sim, &failure, 12, NULL);
+			run_forked(sim, &failure, sim->every > 0 ? sim->every : 12, NULL);
 		}
 	}
 }
@@ -472,10 +475,12 @@ int main(int argc, char **argv)
 			seed = strtoull(argv[++i], NULL, 10);
 		else if (strcmp(argv[i], "--case") == 0 && i + 1 < argc)
 			only = argv[++i];
+		else if (strcmp(argv[i], "--every") == 0 && i + 1 < argc)
+			sim.every = (unsigned)strtoul(argv[++i], NULL, 10);
 		else if (strcmp(argv[i], "--verbose") == 0)
 			sim.verbose = true;
 		else {
-			fprintf(stderr, "usage: simulate [--states N] [--seed S] [--case CASE] [--images FOLDER] [--verbose]\n");
+			fprintf(stderr, "usage: simulate [--states N] [--seed S] [--every K] [--case CASE] [--images FOLDER] [--verbose]\n");
 			return 2;
 		}
 	}

@@ -56,14 +56,30 @@ static void forget_orphan(struct recovery *r, uint64_t topic)
 			r->orphans[i] = r->orphans[--r->orphan_count];
 }
 
-/* A topic that the log names for the first time: linked, and in the catalogue. */
-static enum error introduce(struct engine *engine, uint64_t id, const uint8_t *name, uint32_t length, const uint8_t *bytes, uint32_t config_length,
+static void replay_delete(struct recovery *r, struct topic *topic)
+{
+	size_t left = 0;
+	for (size_t i = 0; i < r->gap_count; i++)
+		if (r->gaps[i].topic != topic)
+			r->gaps[left++] = r->gaps[i];
+	r->gap_count = left;
+	catalogue_topic_remove(r->engine->options.catalogue, topic->slot);
+	topic_table_remove(r->engine->topics, topic);
+	topic_free(&topic);
+}
+
+/* A topic that the log names for the first time: linked, and in the catalogue. One that still bears its name was deleted by a frame that damage took. */
+static enum error introduce(struct recovery *r, uint64_t id, const uint8_t *name, uint32_t length, const uint8_t *bytes, uint32_t config_length,
                             struct topic **out)
 {
+	struct engine *engine = r->engine;
 	struct topic_config config;
 	enum error error = topic_config_decode(&config, bytes, config_length);
 	if (error != ERR_OK)
 		return error;
+	struct topic *deleted = topic_table_by_name(engine->topics, (const char *)name, length);
+	if (deleted != NULL)
+		replay_delete(r, deleted);
 	struct topic *topic = topic_make(id, (const char *)name, length, &config);
 	if (topic == NULL)
 		return ERR_NOMEM;
@@ -94,7 +110,7 @@ static enum error replay_loss(struct topic *topic, const struct entry *entry)
 static enum error replay_state(struct recovery *r, const struct entry *entry)
 {
 	struct topic *topic = NULL;
-	enum error error = introduce(r->engine, entry->topic, entry->state.name, entry->state.name_length, entry->state.config,
+	enum error error = introduce(r, entry->topic, entry->state.name, entry->state.name_length, entry->state.config,
 	                             entry->state.config_length, &topic);
 	if (error != ERR_OK)
 		return error;
@@ -172,7 +188,7 @@ static enum error replay_batch(struct recovery *r, const struct log_frame *frame
 static enum error replay_create(struct recovery *r, const struct entry *entry)
 {
 	struct topic *topic = NULL;
-	enum error error = introduce(r->engine, entry->topic, entry->create.name, entry->create.name_length, entry->create.config,
+	enum error error = introduce(r, entry->topic, entry->create.name, entry->create.name_length, entry->create.config,
 	                             entry->create.config_length, &topic);
 	if (error != ERR_OK)
 		return error;
@@ -193,18 +209,6 @@ static enum error replay_configure(struct recovery *r, struct topic *topic, cons
 	topic->tail_unsynced = topic->config.durability != DURABILITY_FSYNC || (topic->tail_unsynced && !frame->proven);
 	catalogue_topic_config(r->engine->options.catalogue, topic->slot, &topic->config);
 	return ERR_OK;
-}
-
-static void replay_delete(struct recovery *r, struct topic *topic)
-{
-	size_t left = 0;
-	for (size_t i = 0; i < r->gap_count; i++)
-		if (r->gaps[i].topic != topic)
-			r->gaps[left++] = r->gaps[i];
-	r->gap_count = left;
-	catalogue_topic_remove(r->engine->options.catalogue, topic->slot);
-	topic_table_remove(r->engine->topics, topic);
-	topic_free(&topic);
 }
 
 /* What happened before the checkpoint is in its state; of those frames only what it does not hold is taken: where records lie, and which topics were ephemeral. */

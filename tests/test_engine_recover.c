@@ -395,6 +395,44 @@ static void topic_that_was_idle_is_closed_and_a_power_cut_announces_nothing_of_i
 	assert_int_equal(engine_answered(f, engine_append(f, "t", 1, NULL))->first_seq, 4);
 }
 
+/* Breaks the only frame that has one entry of this type. */
+static void damage_entry(struct engine_fixture *f, enum entry_type type)
+{
+	struct file_name names[64];
+	unsigned count = memory_world_names(f->world, names, 64), found = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t size, at = FILE_HEADER_SIZE;
+		const uint8_t *bytes = memory_world_file(f->world, &names[i], &size);
+		for (; names[i].kind == 'w' && at + FRAME_MIN <= size && get_u32(bytes + at) == FRAME_MAGIC; at += get_u32(bytes + at + 8)) {
+			if (get_u16(bytes + at + FRAME_HEAD) != type)
+				continue;
+			memory_world_damage(f->world, &names[i], at + FRAME_HEAD + 20, "?", 1);
+			found++;
+		}
+	}
+	assert_int_equal(found, 1);
+}
+
+static void topic_made_again_is_there_when_the_frame_that_deleted_it_is_damaged(void **state)
+{
+	struct engine_fixture *f = *state;
+	uint64_t first, second;
+
+	make_topic(f, "t", DURABILITY_FSYNC);
+	first = engine_numbers(f, "t").id;
+	assert_int_equal(engine_answered(f, engine_delete(f, "t", false))->status, ERR_OK);
+	make_topic(f, "t", DURABILITY_FSYNC);
+	second = engine_numbers(f, "t").id;
+	assert_int_not_equal(first, second);
+	engine_fixture_daemon_dies(f, false);
+	damage_entry(f, ENTRY_TOPIC_DELETE);
+	assert_int_equal(engine_fixture_start(f, true, false), ERR_OK);
+	assert_int_equal(engine_numbers(f, "t").id, second);
+	assert_int_equal(catalogue_topic_count(f->now), 1);
+	assert_no_losses(f, "t");
+}
+
 static void topics_configurations_and_deletions_outlive_every_end(void **state)
 {
 	struct engine_fixture *f = *state;
@@ -551,6 +589,7 @@ int main(void)
 		TEST(orderly_stop_keeps_every_head_and_announces_ephemeral_records_alone),
 		TEST(power_cut_announces_what_may_be_missing_up_to_the_ceiling_but_of_fsync_topics),
 		TEST(topic_that_was_idle_is_closed_and_a_power_cut_announces_nothing_of_it),
+		TEST(topic_made_again_is_there_when_the_frame_that_deleted_it_is_damaged),
 		TEST(topics_configurations_and_deletions_outlive_every_end),
 		TEST(losses_are_the_same_at_every_later_start),
 		cmocka_unit_test_setup_teardown(oldest_ephemeral_records_go_past_the_bound_and_are_announced_as_cap, setup_small, teardown),

@@ -19,9 +19,9 @@ def crc32c_of_the_check_string_is_that_of_the_format(_):
     same(logreader.crc32c(b"123456789"), 0xE3069283)
 
 
-def golden(name, seqs):
+def golden(name, seqs, topics=("audit", "orders")):
     image = logreader.read(os.path.join(GOLDEN, name))
-    same(sorted(image.topics), ["audit", "orders"], "topics of " + name)
+    same(sorted(image.topics), list(topics), "topics of " + name)
     same(sorted(image.topics["orders"].records), seqs, "seqs of orders in " + name)
     return image
 
@@ -42,8 +42,8 @@ def golden_image_with_a_void_reads_without_the_broken_frame(_):
 
 
 @case
-def golden_clean_image_reads_up_to_its_last_mark(_):
-    same(golden("clean", [1, 2, 3, 4]).damage, [], "damage")
+def golden_clean_image_reads_up_to_its_last_mark_with_the_topics_of_its_checkpoint(_):
+    same(golden("clean", [1, 2, 3, 4], ["orders"]).damage, [], "damage")
 
 
 @case
@@ -58,7 +58,7 @@ def a_flipped_bit_below_the_frontier_costs_that_frame_alone(_):
         file = max((f for f in before.files.values() if f.valid and f.first_lsn > 512), key=lambda f: -f.first_lsn)
         raw = bytearray(file.bytes)
         raw[512 + 20] ^= 4
-        with open(file.path, "wb") as f:
+        with open(os.path.join(copy, file.name), "wb") as f:
             f.write(raw)
         after = logreader.read(copy)
         same(len(after.damage), len(before.damage) + 1, "places of damage")

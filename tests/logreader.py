@@ -3,8 +3,8 @@
 
     logreader.py DIR [--json]
 
-It only reads, and concludes what recovery must conclude after a death of processes: which topics there are, with which configuration, head, records and losses. Batches of class
-`ephemeral` are left out: the daemon's end takes them.
+It only reads, and concludes what recovery must conclude at the daemon's start after a death of processes (or after an end of the machine: another boot token): which topics there
+are, with which configuration, head, records and losses. Batches of class `ephemeral` are left out: the daemon's end takes them.
 """
 
 import json
@@ -14,8 +14,10 @@ import struct
 import sys
 
 MAGIC, FRAME_MAGIC, END_MARK = b"TOPICSLG", 0x46504F54, 0x21444E45
-BATCH, CREATE, CONFIGURE, DELETE, CEILING, LOSS, VOID, SYNC_MARK, STATE = 1, 2, 3, 4, 11, 13, 14, 16, 20
-SAMPLE = 24  # below the frontier one record in so many has its CRC checked; behind it, all
+BATCH, CREATE, CONFIGURE, DELETE, CEILING, LOSS, FLOOR, VOID, SYNC_MARK, STATE, END = 1, 2, 3, 4, 11, 13, 12, 14, 16, 20, 24
+SAMPLE = 24  # of what is large: below the frontier one record in so many has its CRC checked
+RESTART, CRASH, CORRUPT, POSSIBLE = 6, 7, 8, 1
+EPHEMERAL, FSYNC = "ephemeral", "fsync"
 
 
 def _tables():
@@ -46,51 +48,91 @@ def crc32c(data, crc=0):
 
 
 class Topic:
-    def __init__(self, id, name, config):
-        self.id, self.name, self.config = id, name, config
+    def __init__(self, id, name, config, ceiling=0):
+        self.id, self.name, self.config, self.ceiling = id, name, config, ceiling
         self.head = 0
+        self.floor = 0
         self.records = {}   # seq -> bytes of data
         self.losses = []    # (from, to, reason, flags)
-        self.batches = []   # (first, last)
-        self.was_ephemeral = False
+        self.batches = []   # (first, last) of those that count at the daemon's start
+        self.missing = []   # (from, to, proven): what a later frame shows to have stood before it
+        self.closed = False
+        self.was_ephemeral = self.ephemeral_now = config["durability"] == EPHEMERAL
+        self.all_fsync = config["durability"] == FSYNC  # nothing of it may be shown and unsynced
+        self.behind = 0     # number of the last place of damage that something of it stands behind
 
 
 class Newer(Exception):
     """Written by a newer version."""
 
 
+class Unproven(Exception):
+    """There are records of topics whose names nothing can prove."""
+
+
 class File:
-    def __init__(self, path, kind, id):
-        self.path, self.kind, self.id = path, kind, id
-        with open(path, "rb") as f:
-            self.bytes = f.read()
-        self.valid = False
-        header = self.bytes[:512]
+    """A file of the log by name and bytes; where the header is broken, by what its frames say (docs/format.md §2)."""
+
+    def __init__(self, name, raw):
+        self.name, self.kind, self.id, self.bytes = name, name[0], int(name[1:], 16), raw
+        self.salvaged, self.first_lsn, self.number, self.predecessor, self.frontier, self.boot, self.chain = False, 0, 0, 0, 0, b"", None
+        header = raw[:512]
         self.zero = not any(header)
-        if len(header) < 512 or self.zero or header[:8] != MAGIC:
-            return
-        if crc32c(header[:508]) != struct.unpack_from("<I", header, 508)[0]:
-            return
-        version, features = struct.unpack_from("<II", header, 8)
+        self.valid = not self.zero and self._header(header)
+
+    def _header(self, header):
+        if len(header) < 512 or header[:8] != MAGIC or crc32c(header[:508]) != struct.unpack_from("<I", header, 508)[0]:
+            return False
+        version, features, id = struct.unpack_from("<IIQ", header, 8)
         if version != 1 or features:
-            raise Newer("%s: version %d, features %x" % (path, version, features))
-        self.own_id, = struct.unpack_from("<Q", header, 16)
-        self.number, self.first_lsn, self.predecessor, self.predecessor_end, self.frontier = struct.unpack_from("<5Q", header, 32)
-        self.size, = struct.unpack_from("<Q", header, 120)
+            raise Newer("%s: version %d, features %x" % (self.name, version, features))
+        length, = struct.unpack_from("<I", header, 28)
+        number, first_lsn, predecessor, end, frontier = struct.unpack_from("<5Q", header, 32)
+        if id != self.id or id == 0 or header[24] != ord(self.kind) or length != 512 or first_lsn < 512 or first_lsn % 8 or (predecessor and end != first_lsn):
+            return False
+        self.number, self.first_lsn, self.predecessor, self.frontier, self.boot = number, first_lsn, predecessor, frontier, header[80:120]
         self.chain, = struct.unpack_from("<I", header, 128)
-        self.valid = self.own_id == id and header[24] == ord(kind) and self.first_lsn >= 512 and self.first_lsn % 8 == 0
+        self.checkpoint_lsn, = struct.unpack_from("<Q", header, 136)
+        return True
+
+    def salvage(self):
+        """The first LSN that the first frame says which is valid but for LSN and chain; 0 if there is none."""
+        for at in places(self.bytes, 512, len(self.bytes)):
+            lsn = struct.unpack_from("<Q", self.bytes.ljust(at + 24, b"\0"), at + 16)[0]
+            if frame_at(self, at, len(self.bytes), lsn) is not None:
+                return lsn - (at - 512) if lsn >= at else 0
+        return 0
 
 
-def records_of(frame, offset, length, check):
-    """(data bytes, CRC field, whole) of each record of an area; None when the lengths do not fill it."""
+def places(raw, offset, limit):
+    """Offsets where a frame may begin."""
+    pattern = struct.pack("<I", FRAME_MAGIC)
+    at = raw.find(pattern, offset, limit)
+    while at >= 0:
+        if at % 8 == 0:
+            yield at
+        at = raw.find(pattern, at + 1, limit)
+
+
+def frame_at(file, offset, limit, lsn, sample=1):
+    """The frame there, valid but for its chain, or None."""
+    try:
+        return Frame(file, offset, limit, lsn, sample)
+    except (ValueError, struct.error, IndexError):
+        return None
+
+
+def records_of(frame, offset, length, sample):
+    """(data bytes, CRC field, whole) of each record of an area, which their lengths have to fill."""
     found, at, end = [], offset, offset + length
     while at < end:
-        if at + 32 > end:
-            return None
         size, crc, data, meta, tag, node, attributes, flags = struct.unpack_from("<8I", frame, at)
-        if size < 32 or size % 8 or at + size > end or (32 + data + meta + tag + node + attributes + 7) // 8 * 8 != size or flags > 7 or data < 1:
-            return None
-        found.append((frame[at + 32:at + 32 + data], crc, not check(len(found)) or crc32c(frame[at + 8:at + size]) == crc))
+        if size < 32 or size % 8 or at + size > end:
+            raise ValueError("records")
+        formed = (32 + data + meta + tag + node + attributes + 7) // 8 * 8 == size and flags <= 7 and flags & 6 != 6 and data >= 1 and \
+            (flags & 1 or not tag) and (flags & 2 or not node)
+        whole = formed and (len(found) % sample != 0 or crc32c(frame[at + 8:at + size]) == crc)
+        found.append((frame[at + 32:at + 32 + data], crc, bool(whole)))
         at += size
     return found
 
@@ -98,8 +140,8 @@ def records_of(frame, offset, length, check):
 class Frame:
     """A valid frame, or ValueError."""
 
-    def __init__(self, file, offset, limit, check):
-        whole = file.bytes
+    def __init__(self, file, offset, limit, expected, sample=1):
+        whole, self.offset, self.sample = file.bytes, offset, sample
         if offset + 112 > limit:
             raise ValueError("no room")
         magic, flags, length, crc, lsn, self.frontier, self.prev_crc, entries = struct.unpack_from("<I4xIIQQII", whole, offset)[0:1] + (whole[offset + 5],) + \
@@ -109,7 +151,7 @@ class Frame:
         frame = whole[offset:offset + length]
         self.prev_topic, self.prev_last_seq, self.incarnation, self.request_id, self.ts, count, area = struct.unpack_from("<QQQQqII", frame, 40)
         tail_length, mark = struct.unpack_from("<II", frame, length - 8)
-        if tail_length != length or mark != END_MARK or lsn != file.first_lsn + offset - 512:
+        if tail_length != length or mark != END_MARK or lsn != expected:
             raise ValueError("ends or LSN")
         second = 8 + entries if flags & 1 else 0
         second = (second + 7) // 8 * 8
@@ -122,7 +164,7 @@ class Frame:
         if self.entries[0][0] != VOID:
             for kind, _, body in self.entries:
                 if kind == BATCH:
-                    covered += self._batch(frame, body, check)
+                    covered += self._batch(frame, body)
         covered += frame[-8:]
         if crc32c(covered) != crc:
             raise ValueError("CRC")
@@ -140,12 +182,10 @@ class Frame:
             raise ValueError("count")
         return found
 
-    def _batch(self, frame, body, check):
+    def _batch(self, frame, body):
         offset, length, table = struct.unpack_from("<III", body, 20)
-        found = records_of(frame, offset, length, check)
-        if found is None:
-            raise ValueError("records")
-        self.whole = self.whole and all(ok for _, _, ok in found)
+        found = records_of(frame, offset, length, self.sample)
+        self.whole = self.whole and all(ok for _, _, ok in found) and len(found) == struct.unpack_from("<I", body, 40)[0]
         self.batches = getattr(self, "batches", {})
         self.batches[struct.unpack_from("<QQ", body, 0)] = found
         return b"".join(struct.pack("<I", crc) for _, crc, _ in found) + frame[offset + length:offset + length + table]
@@ -162,120 +202,323 @@ def config_of(raw):
 
 
 class Image:
-    def __init__(self, directory):
-        self.files = {}
-        self.topics = {}     # name -> Topic
-        self.by_id = {}
-        self.damage = []     # (lsn, file)
-        self.end = "empty"
-        for name in sorted(os.listdir(directory)):
-            if re.fullmatch("w[0-9a-f]{16}", name):
-                file = File(os.path.join(directory, name), "w", int(name[1:], 16))
-                self.files[file.id] = file
-        valid = sorted((f for f in self.files.values() if f.valid), key=lambda f: f.number)
-        ends = {}
-        for i, file in enumerate(valid):
-            ends[file.id] = min([f.first_lsn for f in valid[i + 1:]] or [1 << 63])
-        self.frontier = max([f.frontier for f in valid] or [512])
-        holding = [f for f in valid if f.first_lsn < ends[f.id]]
-        holding.sort(key=lambda f: f.first_lsn)
-        self.frames = 0
-        for last, file in ((f is holding[-1], f) for f in holding):
-            self._walk(file, min(len(file.bytes), 512 + ends[file.id] - file.first_lsn), last)
+    """The state that a start finds. `boot`: the token of now, None for that of the last run; `conclude` False: what the log says, without what this start would add."""
 
-    def _walk(self, file, limit, newest):
-        offset, chain = 512, file.chain
-        while offset + 112 <= limit:
-            proven = file.first_lsn + offset - 512 < self.frontier
-            check = (lambda i, n=self.frames: (i + n) % SAMPLE == 0) if proven else (lambda i: True)
-            try:
-                frame = Frame(file, offset, limit, check)
-                if chain is not None and frame.prev_crc != chain:
-                    raise ValueError("chain")
-                if not proven and not frame.whole:
-                    raise ValueError("not whole")
-            except (ValueError, struct.error):
-                following = self._resync(file, offset + 8, limit)
-                if following is None:
-                    self.end = "zeros" if not any(file.bytes[offset:limit]) else "torn"
-                    if not newest and self.end == "torn":
-                        self.damage.append((file.first_lsn + offset - 512, file.id))
-                    return
-                self.damage.append((file.first_lsn + offset - 512, file.id))
-                offset, chain = following, None
+    def __init__(self, files, boot=None, conclude=False, sample=1):
+        self.sample = sample
+        self.topics, self.by_id = {}, {}
+        self.damage = []     # (lsn, file)
+        self.damages = 0     # places of damage after which a topic's tail is in doubt
+        self.unnamed = set() # topics of batches that nothing has created
+        self.end, self.frames, self.clean, self.holes = "empty", 0, False, False
+        self.place, self.hole = 512, None
+        every = [File(name, raw) for name, raw in sorted(files.items()) if re.fullmatch("[wc][0-9a-f]{16}", name)]
+        self.files = {f.id: f for f in every if f.kind == "w"}
+        checkpoints = [f for f in every if f.kind == "c" and f.valid]
+        self.frontier = max([f.frontier for f in every if f.valid] or [0])
+        holding = self._order()
+        self.same_boot = boot is None or (bool(holding) and self.last_boot == boot)
+        self._last_frontier(holding)
+        self.from_checkpoint = self._checkpoint(sorted(checkpoints, key=lambda f: -f.number))
+        if holding and holding[0].first_lsn > 512:
+            self.hole = (512, None)
+        for file in holding:
+            self._walk(file, file is holding[-1])
+        self._end(holding)
+        if self.unnamed and conclude:
+            raise Unproven("%d topics" % len(self.unnamed))
+        if conclude:
+            for topic in self.topics.values():
+                self._conclude(topic)
+
+    # ---- which file holds what ----
+
+    def _order(self):
+        valid = [f for f in self.files.values() if f.valid]
+        found = list(valid)
+        for file in self.files.values():
+            if file.valid or file.zero:
                 continue
-            self.frontier = max(self.frontier, frame.frontier)
+            file.first_lsn = file.salvage()
+            if file.first_lsn:
+                file.salvaged = True
+                file.number = max([f.number for f in valid if f.first_lsn < file.first_lsn] or [0])
+                file.number = min([file.number] + [f.number - 1 for f in valid if f.predecessor == file.id]) + 0.5
+                found.append(file)
+        found.sort(key=lambda f: f.number)
+        for i, file in enumerate(found):
+            file.end = min([f.first_lsn for f in found[i + 1:]] or [1 << 63])
+        self.last_boot = found[-1].boot if found else b""
+        return sorted((f for f in found if f.first_lsn < f.end), key=lambda f: f.first_lsn)
+
+    def _last_frontier(self, holding):
+        for file in reversed(holding):
+            frames = [f for f in self._frames(file, self._limit(file)) if f is not None]
+            if frames:
+                self.frontier = max([self.frontier] + [f.frontier for f in frames])
+                return
+
+    @staticmethod
+    def _limit(file):
+        return min(len(file.bytes), 512 + file.end - file.first_lsn)
+
+    def _frames(self, file, limit):
+        """The file's frames in order; None and then the offset for each place where one is missing."""
+        offset, chain = 512, file.chain
+        while offset < limit:
+            lsn = file.first_lsn + offset - 512
+            frame = frame_at(file, offset, limit, lsn, self.sample if lsn < self.frontier else 1)
+            if frame is None or (chain is not None and frame.prev_crc != chain):
+                frame = next((f for f in (frame_at(file, at, limit, file.first_lsn + at - 512) for at in places(file.bytes, offset + 112, limit))
+                              if f is not None), None)
+                yield None
+                if frame is None:
+                    return
+            yield frame
+            offset, chain = frame.offset + frame.length, frame.crc
+
+    # ---- checkpoint ----
+
+    def _checkpoint(self, files):
+        for file in files:
+            frames, lsn, chain = [], 512, 0
+            while True:
+                frame = frame_at(file, lsn, len(file.bytes), lsn)
+                if frame is None or frame.prev_crc != chain or not frame.whole:
+                    break
+                if frame.entries[0][0] == END:
+                    at, count = struct.unpack_from("<QQ", frame.entries[0][2], 0)
+                    if len(frame.entries) == 1 and at == file.checkpoint_lsn and count == len(frames):
+                        for each in frames:
+                            self._state(each)
+                        return at
+                    break
+                frames.append(frame)
+                lsn, chain = frame.end, frame.crc
+        return 0
+
+    def _state(self, frame):
+        for kind, flags, body in frame.entries:
+            if kind == STATE:
+                id, head, ceiling, floor = struct.unpack_from("<4Q", body, 0)
+                name_length, config_length, _, more = struct.unpack_from("<4I", body, 56)
+                config = body[72:72 + config_length]
+                topic = Topic(id, body[72 + config_length:72 + config_length + name_length].decode(), config_of(config), ceiling)
+                topic.head, topic.floor, topic.closed = head, floor, bool(more & 1)
+                self.by_id[id] = self.topics[topic.name] = topic
+            elif kind == LOSS:
+                self._loss(body)
+
+    # ---- the walk ----
+
+    def _walk(self, file, newest):
+        limit, offset = self._limit(file), 512
+        for frame in self._frames(file, limit):
+            # Behind the frontier a frame counts only when it is whole.
+            if frame is None or (frame.end > self.frontier and not frame.whole):
+                self._hole_begins(file, offset, limit, newest)
+                offset = offset if frame is None else frame.offset + frame.length
+                continue
+            self._hole_ends(frame)
             self._apply(frame)
             self.frames += 1
-            offset, chain = offset + frame.length, frame.crc
+            self.place, offset = frame.end, frame.offset + frame.length
+            self.clean = frame.entries[0][0] == SYNC_MARK and bool(frame.entries[0][1] & 1)
+        if not newest and file.first_lsn + offset - 512 < file.end:
+            self._hole_begins(file, offset, limit, newest)
 
-    def _resync(self, file, offset, limit):
-        pattern = struct.pack("<I", FRAME_MAGIC)
-        while True:
-            at = file.bytes.find(pattern, offset, limit)
-            if at < 0:
-                return None
-            if at % 8 == 0:
-                try:
-                    if Frame(file, at, limit, lambda i: True).whole:
-                        return at
-                except (ValueError, struct.error):
-                    pass
-            offset = at + 1
+    def _hole_begins(self, file, offset, limit, newest):
+        rest = file.bytes[offset:limit]
+        if self.hole is not None or (newest and not any(rest)):
+            return
+        self.hole = (self.place, (file, offset, rest, newest))
+
+    def _hole_ends(self, frame):
+        if self.hole is None:
+            return
+        (lsn, where), self.hole = self.hole, None
+        self.damage.append((lsn, where[0].id if where else 0))
+        proven = lsn < self.frontier
+        if not proven and not self.same_boot:
+            # Nobody was promised what a power cut took here; what follows says which seqs are missing.
+            self.holes = True
+            return
+        self.damages += 1
+        topic = self.by_id.get(frame.prev_topic)
+        if topic is not None:
+            topic.behind = self.damages
+            if not topic.was_ephemeral:
+                topic.head = max(topic.head, frame.prev_last_seq)
+                self._missing(topic, frame.prev_last_seq, proven)
+
+    def _end(self, holding):
+        if self.hole is None and self.place < self.frontier:
+            self.hole = (self.place, None)
+        self.end = "zeros" if self.hole is None else "torn"
+        if self.hole is None:
+            return
+        (lsn, where), self.hole = self.hole, None
+        self.clean = False
+        if lsn >= self.frontier and (not self.same_boot or self._torn(where)):
+            return
+        self.damage.append((lsn, where[0].id if where else 0))
+        self.damages += 1
+
+    @staticmethod
+    def _torn(where):
+        """What a killed process leaves of a write: a prefix of a frame, then nothing but zeros."""
+        if where is None or not where[3]:
+            return False
+        file, offset, rest, _ = where
+        prefix = rest.rstrip(b"\0")
+        if len(prefix) >= 4 and prefix[:4] != struct.pack("<I", FRAME_MAGIC):
+            return False
+        if len(prefix) >= 12 and struct.unpack_from("<I", rest, 8)[0] <= len(prefix):
+            return False
+        return len(prefix) < 24 or struct.unpack_from("<Q", rest, 16)[0] == file.first_lsn + offset - 512
+
+    # ---- entries ----
 
     def _apply(self, frame):
+        before = frame.lsn < self.from_checkpoint
         for kind, flags, body in frame.entries:
-            if kind == CREATE:
-                id, _, name_length, config_length = struct.unpack_from("<QQII", body, 0)
+            id = struct.unpack_from("<Q", body, 0)[0] if len(body) >= 8 else 0
+            topic = self.by_id.get(id)
+            if kind == VOID:
+                self.holes = True
+            elif kind == BATCH:
+                self._batch(frame, body, before)
+            elif before:
+                if topic is not None and kind in (CREATE, CONFIGURE):
+                    at, length = (24, struct.unpack_from("<I", body, 20)[0]) if kind == CREATE else (16, struct.unpack_from("<I", body, 8)[0])
+                    topic.was_ephemeral = topic.was_ephemeral or config_of(body[at:at + length])["durability"] == EPHEMERAL
+            elif kind == CREATE and topic is None:
+                _, ceiling, name_length, config_length = struct.unpack_from("<QQII", body, 0)
                 config = body[24:24 + config_length]
                 name = body[24 + config_length:24 + config_length + name_length].decode()
-                self.by_id[id] = self.topics[name] = Topic(id, name, config_of(config))
-            elif kind == CONFIGURE:
-                id, length = struct.unpack_from("<QI", body, 0)
-                self.by_id[id].config = config_of(body[16:16 + length])
+                if name in self.topics:
+                    del self.by_id[self.topics[name].id]
+                self.by_id[id] = self.topics[name] = Topic(id, name, config_of(config), ceiling)
+                self.by_id[id].behind = self.damages
             elif kind == DELETE:
-                topic = self.by_id.pop(struct.unpack_from("<Q", body, 0)[0], None)
+                self.unnamed.discard(id)
                 if topic is not None:
-                    del self.topics[topic.name]
-            elif kind == LOSS:
-                id, first, last, reason, more = struct.unpack_from("<QQQII", body, 0)
-                if id in self.by_id:
-                    self.by_id[id].losses.append((first, last, reason, more))
-                    self.by_id[id].head = max(self.by_id[id].head, last)
-            elif kind == BATCH:
-                self._batch(frame, body)
+                    del self.by_id[id]
+                    if self.topics.get(topic.name) is topic:
+                        del self.topics[topic.name]
+            elif topic is not None:
+                self._about(topic, kind, flags, body, frame.end <= self.frontier)
 
-    def _batch(self, frame, body):
-        id, first = struct.unpack_from("<QQ", body, 0)
-        topic, durability = self.by_id.get(id), body[44]
+    def _about(self, topic, kind, flags, body, proven):
+        if kind == CONFIGURE:
+            topic.config = config_of(body[16:16 + struct.unpack_from("<I", body, 8)[0]])
+            durability = topic.config["durability"]
+            topic.was_ephemeral = topic.was_ephemeral or durability == EPHEMERAL
+            topic.ephemeral_now = topic.ephemeral_now or durability == EPHEMERAL
+            # Everything before a proven frame is synced.
+            topic.all_fsync = durability == FSYNC and (topic.all_fsync or proven)
+        elif kind == CEILING:
+            topic.ceiling, topic.closed, topic.behind = struct.unpack_from("<Q", body, 8)[0], bool(flags & 1), self.damages
+        elif kind == LOSS:
+            self._loss(body)
+        elif kind == FLOOR:
+            topic.floor, = struct.unpack_from("<Q", body, 8)
+
+    def _loss(self, body):
+        id, first, last, reason, more = struct.unpack_from("<QQQII", body, 0)
+        if id in self.by_id:
+            self.by_id[id].losses.append((first, last, reason, more))
+            self.by_id[id].head = max(self.by_id[id].head, last)
+
+    def _batch(self, frame, body, before):
+        id, first, count = struct.unpack_from("<QQI", body, 0)
+        topic, ephemeral, last = self.by_id.get(id), body[44] == 0, first + count - 1
         if topic is None:
+            if not before and not self.holes:
+                self.unnamed.add(id)
             return
-        found = frame.batches[(id, first)]
-        topic.head = max(topic.head, first + len(found) - 1)
-        if durability == 0:
+        topic.behind = self.damages
+        topic.head = max(topic.head, last)
+        if not before:
+            topic.closed, topic.ephemeral_now = False, ephemeral
+        if ephemeral:
             topic.was_ephemeral = True
             return
-        topic.batches.append((first, first + len(found) - 1))
-        for i, (data, _, ok) in enumerate(found):
+        if topic.batches and first <= topic.batches[-1][1]:
+            return
+        if not topic.was_ephemeral:
+            self._missing(topic, first - 1, frame.end <= self.frontier)
+        topic.batches.append((first, last))
+        for i, (data, _, ok) in enumerate(frame.batches[(id, first)]):
             if ok:
                 topic.records[first + i] = data
 
+    @staticmethod
+    def _missing(topic, last, proven):
+        """Nothing stands between what is known of the topic and `last`."""
+        known = max([b[1] for b in topic.batches[-1:]] + [m[1] for m in topic.missing[-1:]] + [0])
+        if last > known:
+            topic.missing.append((known + 1, last, proven))
 
-def read(directory):
-    return Image(directory)
+    # ---- what the start announces ----
+
+    def _conclude(self, topic):
+        for first, last, proven in [] if topic.was_ephemeral else topic.missing:
+            crash = not proven and not self.same_boot
+            possible = crash and topic.config["durability"] == FSYNC
+            self._lose(topic, first, last, CRASH if crash else CORRUPT, POSSIBLE if possible else 0)
+        if topic.was_ephemeral:
+            known = 0
+            for first, last in topic.batches:
+                self._lose(topic, known + 1, first - 1, RESTART)
+                known = last
+        known = max([b[1] for b in topic.batches[-1:]] + [m[1] for m in topic.missing[-1:] if not topic.was_ephemeral] + [0])
+        if topic.ephemeral_now:
+            at_head = self.clean or topic.closed or topic.ceiling < topic.head
+            self._lose(topic, known + 1, topic.head if at_head else topic.ceiling, RESTART)
+            return
+        self._lose(topic, known + 1, topic.head, RESTART if topic.was_ephemeral else CORRUPT)
+        if topic.closed or topic.ceiling <= topic.head:
+            return
+        if self.damages > topic.behind:
+            self._lose(topic, topic.head + 1, topic.ceiling, CORRUPT, POSSIBLE)
+        elif not self.same_boot and not self.clean and not topic.all_fsync:
+            self._lose(topic, topic.head + 1, topic.ceiling, CRASH, POSSIBLE)
+
+    @staticmethod
+    def _lose(topic, first, last, reason, flags=0):
+        """What of [first, last] is neither below the floor nor known to be lost is so now."""
+        first = max(first, topic.floor + 1)
+        topic.head = max(topic.head, last if last >= first else 0)
+        for loss in sorted(topic.losses) + [(last + 1, last + 1, 0, 0)]:
+            if first <= min(last, loss[0] - 1):
+                topic.losses.append((first, min(last, loss[0] - 1), reason, flags))
+            first = max(first, loss[1] + 1)
+
+
+def read(directory, **options):
+    """The image in a directory, or in a dictionary of names and bytes."""
+    if isinstance(directory, dict):
+        return Image(directory, **options)
+    files = {}
+    for name in os.listdir(directory):
+        if re.fullmatch("[wc][0-9a-f]{16}", name):
+            with open(os.path.join(directory, name), "rb") as f:
+                files[name] = f.read()
+    return Image(files, **options)
 
 
 def main():
-    image = read(sys.argv[1])
+    image = read(sys.argv[1], conclude=True)
     if "--json" in sys.argv:
         print(json.dumps({"frontier": image.frontier, "end": image.end, "frames": image.frames, "damage": image.damage,
                           "topics": {t.name: {"epoch": "%016x" % t.id, "config": t.config, "head": t.head, "records": len(t.records),
-                                              "losses": t.losses} for t in image.topics.values()}}, indent=1, sort_keys=True))
+                                              "losses": sorted(t.losses)} for t in image.topics.values()}}, indent=1, sort_keys=True))
         return 0
     print("%d files, %d frames, frontier %d, ends with %s, %d places of damage" % (len(image.files), image.frames, image.frontier, image.end,
                                                                                   len(image.damage)))
     for topic in sorted(image.topics.values(), key=lambda t: t.name):
-        print("%-30s %-9s head %d, %d records, losses %s" % (topic.name, topic.config["durability"], topic.head, len(topic.records), topic.losses))
+        print("%-30s %-9s head %d, %d records, losses %s" % (topic.name, topic.config["durability"], topic.head, len(topic.records), sorted(topic.losses)))
     return 0
 
 

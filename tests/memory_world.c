@@ -40,6 +40,8 @@ struct memory_world {
 	int64_t wall_ms;
 	uint64_t monotonic_us;
 	uint64_t boot;
+	bool boot_given;
+	struct boot_token boot_token;
 };
 
 static uint64_t draw(uint64_t *state)
@@ -440,6 +442,12 @@ static uint64_t op_monotonic_us(void *world)
 
 static int op_boot_token(void *world, struct boot_token *token)
 {
+	const struct memory_world *w = world;
+
+	if (w->boot_given) {
+		*token = w->boot_token;
+		return 0;
+	}
 	*token = (struct boot_token){.device = 1, .inode = 2, .superblock = ((struct memory_world *)world)->boot};
 	memcpy(token->boot_id, &((struct memory_world *)world)->boot, 8);
 	return 0;
@@ -691,6 +699,12 @@ void memory_world_move_clocks(struct memory_world *w, int64_t wall_ms, uint64_t 
 {
 	w->wall_ms += wall_ms;
 	w->monotonic_us += monotonic_us;
+}
+
+void memory_world_boot(struct memory_world *w, const struct boot_token *token)
+{
+	w->boot_given = true;
+	w->boot_token = *token;
 }
 
 void memory_world_reboot(struct memory_world *w)

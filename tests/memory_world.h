@@ -80,6 +80,8 @@ void memory_world_prepare_finish(struct memory_world *world, uint64_t *id, int *
 void memory_world_move_clocks(struct memory_world *world, int64_t wall_ms, uint64_t monotonic_us);
 /* Another boot token without a cut. */
 void memory_world_reboot(struct memory_world *world);
+/* This boot token from now on. */
+void memory_world_boot(struct memory_world *world, const struct boot_token *token);
 
 /* ---- looking and breaking ---- */
 /* The bytes of a file as a new process would read them; NULL if there is none. Changing them changes cache and platter alike only through

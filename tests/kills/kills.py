@@ -311,7 +311,7 @@ class Kills:
         if not LOGREADER or self.rng.random() > 0.34:
             return
 
-        image = logreader.read(self.server.data)
+        image = logreader.read(self.server.data, sample=logreader.SAMPLE)
         self.compared += 1
         for topic in self.topics.values():
             if topic.durability == "ephemeral":

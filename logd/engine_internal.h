@@ -206,13 +206,14 @@ void flush_failed(struct engine *engine);
 /* recover.c, replay.c */
 /* In a loss's flags while recovery runs: it is not in the log yet. */
 #define LOSS_FRESH (1u << 31)
-struct gap { struct topic *topic; uint64_t from, to; bool proven; };
+struct gap { struct topic *topic; uint64_t from, to; bool proven; enum reason reason; };
 struct found_extent { uint64_t topic; struct extent extent; bool ephemeral; /* the class of the batch, not of its topic now */ };
 struct recovery {
 	struct engine *engine;
 	bool ephemeral;                /* the ephemeral log is being walked */
 	bool holes;                    /* frames behind a frontier were lost in a power cut, now or at an earlier start */
 	uint64_t damages;              /* met so far that are no tears */
+	uint64_t unread;               /* number of the last of them that could not be read */
 	struct gap *gaps;
 	size_t gap_count, gap_room;
 	struct found_extent *found;    /* of topics that were ephemeral at some time: two logs hold theirs */
@@ -223,6 +224,8 @@ struct recovery {
 	uint64_t losses;               /* announced by this start */
 };
 enum error replay_frame(void *context, const struct log_frame *frame);
+/* Why what is missing of the topic behind its last trace is missing. */
+enum reason damage_reason(const struct recovery *r, const struct topic *topic);
 enum error replay_damage(void *context, const struct log_damage *damage);
 bool settle_entry(struct engine *engine, struct ring *ring, const struct request *head, uint64_t number);
 void settle_answers(struct engine *engine);

@@ -85,6 +85,7 @@ struct log_damage {
 	uint64_t to;
 	enum damage kind;
 	bool proven;               /* it began below the frontier */
+	bool io_error;             /* some of it could not be read: it is never a tear */
 	const uint8_t *entries;    /* entry table of the broken frame when a copy of it checks, else NULL */
 	uint32_t entries_length;
 	uint64_t next_prev_topic;  /* what the frame after it says of the last batch before it; 0 if nothing follows */

@@ -1,11 +1,12 @@
 /* All that makes bytes durable, and what its failure means, is here: nobody else of the log calls sync, and nobody warns and goes on. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "logd/log_internal.h"
 
 /* Interruptions in a row after which a write counts as failed, so that no loop is endless. */
-enum { FRUITLESS_MAX = 1000 };
+enum { FRUITLESS_MAX = 1000, READ_BLOCK = 4096 };
 
 bool log_no_space(int error)
 {
@@ -52,6 +53,42 @@ enum error log_file_read(const struct ops *ops, int handle, void *bytes, size_t 
 		*got += done;
 	}
 	return ERR_OK;
+}
+
+static void span_add(struct log_span *span, uint64_t from, uint64_t to)
+{
+	if (span->to == 0 || from < span->from)
+		span->from = from;
+	if (to > span->to)
+		span->to = to;
+	span->bytes += to - from;
+}
+
+enum error log_file_read_damaged(const struct ops *ops, int handle, void *bytes, size_t length, uint64_t offset, size_t *got, struct log_span *bad)
+{
+	enum error error = log_file_read(ops, handle, bytes, length, offset, got);
+
+	if (error != ERR_IO || errno != EIO)
+		return error;
+	/* Block by block, so that one bad place costs no more than itself. */
+	for (*got = 0, error = ERR_OK; *got < length && !error;) {
+		uint64_t at = offset + *got;
+		size_t piece = READ_BLOCK - (size_t)(at % READ_BLOCK), done;
+
+		if (piece > length - *got)
+			piece = length - *got;
+		error = log_file_read(ops, handle, (uint8_t *)bytes + *got, piece, at, &done);
+		if (error == ERR_IO && errno == EIO) {
+			memset((uint8_t *)bytes + *got, 0, piece);
+			span_add(bad, at, at + piece);
+			done = piece;
+			error = ERR_OK;
+		}
+		*got += done;
+		if (done < piece)
+			break;
+	}
+	return error;
 }
 
 /* Once, never twice: after a failure the next call may say yes while the disk still holds the old bytes (I-4). */

@@ -94,12 +94,13 @@ static enum error open_fresh(struct log *log)
 static enum error copy_range(struct log *log, const struct log_range *range, int from, int to)
 {
 	uint8_t *bytes = malloc(COPY_PIECE);
+	struct log_span bad = {0};
 	enum error error = bytes ? ERR_OK : ERR_NOMEM;
 
 	for (uint64_t at = 0; !error && at < range->length;) {
 		size_t piece = range->length - at < COPY_PIECE ? (size_t)(range->length - at) : COPY_PIECE, got, kept;
 
-		error = log_file_read(log->ops, from, bytes, piece, range->offset + at, &got);
+		error = log_file_read_damaged(log->ops, from, bytes, piece, range->offset + at, &got, &bad);
 		for (kept = got; kept > 0 && bytes[kept - 1] == 0;)
 			kept--;
 		if (!error && kept > 0)

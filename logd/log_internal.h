@@ -70,6 +70,12 @@ struct log_range {
 	uint64_t length;
 };
 
+/* Offsets [from, to) of a file, in which `bytes` could not be read; empty when `to` is 0. */
+struct log_span {
+	uint64_t from, to;
+	uint64_t bytes;
+};
+
 /* A name that holds nothing of the log. What has no header goes before the new file is made (a crash loop grows nothing), the rest when the
  * new file stands. */
 struct log_doomed {
@@ -93,6 +99,7 @@ struct log_recovery {
 	size_t stale_count, stale_room;
 	uint64_t frontier;         /* the last recorded one that a header knows */
 	bool unexplained;          /* there is a file that we cannot explain; it stays as it is */
+	bool unread;               /* a header could not be read: there may be greater numbers than those that are known */
 };
 
 struct log {
@@ -146,6 +153,8 @@ struct log {
 enum error log_file_write(const struct ops *ops, int handle, const void *bytes, size_t length, uint64_t offset);
 /* *got < length at the end of the file. */
 enum error log_file_read(const struct ops *ops, int handle, void *bytes, size_t length, uint64_t offset, size_t *got);
+/* Recovery's way to read: what the disk does not give (EIO) at a second try either is zeros, and *bad grows to span it. */
+enum error log_file_read_damaged(const struct ops *ops, int handle, void *bytes, size_t length, uint64_t offset, size_t *got, struct log_span *bad);
 enum error log_file_sync(const struct ops *ops, int handle);
 /* Makes w<id> (or c<id>) with `size` bytes of space; its name is durable when it returns. */
 enum error log_file_create(const struct ops *ops, uint8_t kind, uint64_t id, uint64_t size, int *handle);
@@ -255,6 +264,7 @@ struct log_scan {
 	size_t count, items_room;
 	uint64_t max_frontier;
 	uint64_t frames;
+	struct log_span bad;       /* spans what could not be read; zeros stand for it in `bytes` */
 };
 /* Finds every frame of the file's part of the log; *scan is used again from file to file. ERR_NEWER, ERR_IO, ERR_NOMEM. */
 enum error log_scan_file(struct log *log, struct log_scan *scan, struct log_file *file);

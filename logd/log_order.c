@@ -17,7 +17,7 @@ struct listing {
 	size_t count, room;
 };
 
-enum { ZERO_PIECE = 1 << 20 };
+enum { ZERO_PIECE = 1 << 20, UNREAD_NUMBERS = 1 << 20 };
 
 static int add_seen(struct listing *listing, struct seen seen)
 {
@@ -112,17 +112,22 @@ static enum error read_header(struct log *log, const struct seen *seen, struct f
 {
 	struct file_name name = {.kind = seen->kind, .id = seen->id};
 	uint8_t bytes[FILE_HEADER_SIZE] = {0};
+	struct log_span bad = {0};
 	enum error error;
 	size_t got = 0;
 	int file = seen->handle, failed;
 
 	if (file == NO_FILE && (failed = log->ops->open(log->ops->world, &name, &file)))
 		return log_error_of(failed);
-	error = log_file_read(log->ops, file, bytes, sizeof bytes, 0, &got);
+	error = log_file_read_damaged(log->ops, file, bytes, sizeof bytes, 0, &got, &bad);
 	if (seen->handle == NO_FILE)
 		log->ops->close(log->ops->world, file);
 	if (error)
 		return error;
+	if (bad.to > 0) {
+		log->recovery.unread = true;
+		return ERR_CORRUPT;
+	}
 	error = file_header_decode(header, bytes);
 	/* Condition 4: it is the file that its name says. */
 	if (error == ERR_OK && (header->id != seen->id || header->kind != seen->kind))
@@ -130,7 +135,8 @@ static enum error read_header(struct log *log, const struct seen *seen, struct f
 	return error;
 }
 
-/* The first LSN of a file whose header does not say it, by what its frames say; 0 if it has none. */
+/* The first LSN of a file whose header does not say it, by what its frames say; 0 if it has none. Without a frame, and with bytes that cannot be
+ * read, nobody knows what it is: the log may not go on without it. */
 static enum error infer_first_lsn(struct log *log, const struct seen *seen, uint64_t *first_lsn)
 {
 	struct log_scan scan = {0};
@@ -143,6 +149,8 @@ static enum error infer_first_lsn(struct log *log, const struct seen *seen, uint
 		if (lsn >= LSN_FIRST + (at - FILE_HEADER_SIZE))
 			*first_lsn = lsn - (at - FILE_HEADER_SIZE);
 	}
+	if (!error && *first_lsn == 0 && scan.bad.to > 0)
+		error = log_error_of(EIO);
 	log_scan_free(&scan);
 	return error;
 }
@@ -204,6 +212,11 @@ static enum error add_headerless(struct log *log, const struct seen *seen)
 	if (seen->kind != 'w') /* a checkpoint gets its header last: without one it was never finished */
 		return log_doom(log, seen->kind, seen->id, true);
 	error = all_zero(log, seen, &zero);
+	if (error == ERR_IO && errno == EIO) {
+		/* Neither to be used nor to be removed. */
+		log->recovery.unexplained = true;
+		return ERR_OK;
+	}
 	if (error)
 		return error;
 	if (!zero) {
@@ -298,6 +311,8 @@ static enum error examine(struct log *log, struct log_order *order, const struct
 			error = decoded;
 		}
 	}
+	if (log->recovery.unread)
+		log->next_number += UNREAD_NUMBERS;
 	if (!error)
 		qsort(checkpoints, count, sizeof *checkpoints, by_number_falling);
 	for (size_t i = 0; i < count && !error; i++)

@@ -31,6 +31,7 @@ struct walk {
 	bool hole;
 	uint64_t hole_from;
 	bool torn;                 /* looks like a write that a kill cut off */
+	bool io_error;             /* some of it could not be read */
 	uint8_t *entries;          /* the broken frame's, a copy of ours */
 	uint32_t entries_length;
 };
@@ -191,10 +192,11 @@ static bool looks_torn(const struct walk *walk, const struct log_file *file, uin
 		prefix--;
 	if (prefix >= 4 && get_u32(frame) != FRAME_MAGIC)
 		return false;
+	if (prefix >= 24 && get_u64(frame + 16) != file->header.first_lsn + offset - FILE_HEADER_SIZE)
+		return false;
 	if (prefix < FRAME_HEAD) /* the head itself is cut off */
 		return prefix < 12 || prefix < get_u32(frame + 8);
-	return frame_head_decode(&head, frame, FRAME_LENGTH_MAX) == ERR_OK && prefix < head.length &&
-	       head.lsn == file->header.first_lsn + offset - FILE_HEADER_SIZE;
+	return frame_head_decode(&head, frame, FRAME_LENGTH_MAX) == ERR_OK && prefix < head.length;
 }
 
 /* No frame at `offset` of the scanned file, where one should be; `next`: where the next one is, or the end of the file's part. */
@@ -202,6 +204,7 @@ static enum error hole_begins(struct walk *walk, const struct log_file *file, ui
 {
 	const uint8_t *bytes = walk->scan.bytes + offset, *table;
 
+	walk->io_error = walk->io_error || (walk->scan.bad.from < next && walk->scan.bad.to > offset);
 	if (walk->hole)
 		return ERR_OK;
 	walk->hole = true;
@@ -224,6 +227,7 @@ static enum error hole_ends(struct walk *walk, const struct frame_head *next)
 		.from = walk->hole_from,
 		.to = next ? next->lsn : 0,
 		.proven = walk->hole_from < walk->frontier,
+		.io_error = walk->io_error,
 		.entries = walk->entries,
 		.entries_length = walk->entries ? walk->entries_length : 0,
 		.next_prev_topic = next ? next->prev_topic : 0,
@@ -231,14 +235,16 @@ static enum error hole_ends(struct walk *walk, const struct frame_head *next)
 	};
 	enum error error = ERR_OK;
 
-	damage.kind = damage.proven || (walk->recovered->same_boot && (next || !walk->torn)) ? DAMAGE_CORRUPT : DAMAGE_TORN;
+	damage.kind = DAMAGE_TORN;
+	if (damage.proven || damage.io_error || (walk->recovered->same_boot && (next || !walk->torn)))
+		damage.kind = DAMAGE_CORRUPT;
 	if (damage.kind == DAMAGE_CORRUPT)
 		error = set_aside(walk, damage.from, damage.to);
 	if (!error && walk->visitor->damage)
 		error = walk->visitor->damage(walk->visitor->context, &damage);
 	free(walk->entries);
 	walk->entries = NULL;
-	walk->hole = false;
+	walk->hole = walk->io_error = false;
 	return error;
 }
 

@@ -37,10 +37,11 @@ enum error log_scan_read(struct log *log, struct log_scan *scan, uint8_t kind, u
 		return log_error_of(failed);
 	if (scan->room < length)
 		error = make_room(scan, length);
+	scan->bad = (struct log_span){0};
 	for (scan->length = 0; !error && scan->length < length;) {
 		size_t got, piece = length - scan->length < READ_PIECE ? (size_t)(length - scan->length) : READ_PIECE;
 
-		error = log_file_read(log->ops, file, scan->bytes + scan->length, piece, scan->length, &got);
+		error = log_file_read_damaged(log->ops, file, scan->bytes + scan->length, piece, scan->length, &got, &scan->bad);
 		scan->length += got;
 		if (got < piece)
 			break;
@@ -104,6 +105,9 @@ enum error log_scan_file(struct log *log, struct log_scan *scan, struct log_file
 	scan->count = 0;
 	scan->frames = scan->max_frontier = 0;
 	error = log_scan_read(log, scan, header->kind, header->id, file->handle, stated < file->size ? stated : file->size);
+	/* A bad place is damage; a disk that gives next to nothing may give it all tomorrow, and what is announced as lost stays lost. */
+	if (!error && scan->bad.bytes > scan->length / 2)
+		error = log_error_of(EIO);
 	limit = scan->length;
 	while (!error && at < limit) {
 		struct frame_head head;
@@ -130,8 +134,8 @@ enum error log_scan_file(struct log *log, struct log_scan *scan, struct log_file
 		at = next;
 		chained = false;
 	}
-	/* What is left is a hole, but for the zeros behind the newest frame of all. */
-	if (!error && (newest ? !all_zero(scan->bytes + at, limit - at) : at < stated))
+	/* What is left is a hole, but for the zeros behind the newest frame of all, if they are that. */
+	if (!error && (newest ? scan->bad.to > at || !all_zero(scan->bytes + at, limit - at) : at < stated))
 		error = add_item(scan, at, 0, false);
 	return error;
 }

@@ -46,10 +46,10 @@ static enum error resolve_gaps(struct recovery *r)
 {
 	for (size_t i = 0; i < r->gap_count; i++) {
 		const struct gap *gap = &r->gaps[i];
-		bool crash = !gap->proven && !r->disk.same_boot;
-		bool possible = crash && gap->topic->config.durability == DURABILITY_FSYNC;
-		enum error error = gap->topic->was_ephemeral ? ERR_OK : lose(r, gap->topic, gap->from, gap->to, crash ? REASON_CRASH : REASON_CORRUPT,
-		                                                             possible ? ENTRY_POSSIBLE : 0);
+		bool unproven = !gap->proven && !r->disk.same_boot;
+		bool possible = unproven && gap->topic->config.durability == DURABILITY_FSYNC;
+		enum reason reason = unproven && gap->reason == REASON_CORRUPT ? REASON_CRASH : gap->reason;
+		enum error error = gap->topic->was_ephemeral ? ERR_OK : lose(r, gap->topic, gap->from, gap->to, reason, possible ? ENTRY_POSSIBLE : 0);
 		if (error != ERR_OK)
 			return error;
 	}
@@ -112,7 +112,7 @@ static enum error conclude(void *context, struct topic *topic)
 	}
 	if (topic->seen < topic->head && !topic->was_ephemeral) {
 		/* The checkpoint knows of seqs that no frame holds. */
-		enum error error = lose(r, topic, topic->seen + 1, topic->head, REASON_CORRUPT, 0);
+		enum error error = lose(r, topic, topic->seen + 1, topic->head, damage_reason(r, topic), 0);
 		if (error != ERR_OK)
 			return error;
 	} else if (topic->seen < topic->head) {
@@ -121,7 +121,7 @@ static enum error conclude(void *context, struct topic *topic)
 			return error;
 	}
 	if (possible_end && r->damages > topic->damage)
-		return lose(r, topic, topic->head + 1, topic->ceiling, REASON_CORRUPT, ENTRY_POSSIBLE);
+		return lose(r, topic, topic->head + 1, topic->ceiling, damage_reason(r, topic), ENTRY_POSSIBLE);
 	if (possible_end && !r->disk.same_boot && !r->disk.clean && topic->tail_unsynced)
 		return lose(r, topic, topic->head + 1, topic->ceiling, REASON_CRASH, ENTRY_POSSIBLE);
 	return ERR_OK;

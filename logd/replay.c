@@ -18,14 +18,20 @@ static enum error room_for(void **array, size_t count, size_t *room, size_t size
 	return ERR_OK;
 }
 
-static enum error note_gap(struct recovery *r, struct topic *topic, uint64_t to, bool proven)
+enum reason damage_reason(const struct recovery *r, const struct topic *topic)
+{
+	return r->unread > topic->damage ? REASON_IO_ERROR : REASON_CORRUPT;
+}
+
+static enum error note_gap(struct recovery *r, struct topic *topic, uint64_t to, bool proven, enum reason reason)
 {
 	if (topic->seen >= to)
 		return ERR_OK;
 	enum error error = room_for((void **)&r->gaps, r->gap_count, &r->gap_room, sizeof *r->gaps);
 	if (error != ERR_OK)
 		return error;
-	r->gaps[r->gap_count++] = (struct gap){ .topic = topic, .from = topic->seen + 1, .to = to, .proven = proven };
+	r->gaps[r->gap_count++] = (struct gap){ .topic = topic, .from = topic->seen + 1, .to = to, .proven = proven,
+	                                       .reason = reason };
 	topic->seen = to;
 	return ERR_OK;
 }
@@ -149,6 +155,7 @@ static enum error replay_batch(struct recovery *r, const struct log_frame *frame
 	 * this topic. Its batch stands in the log and has no effect. */
 	if (topic == NULL)
 		return frame->before_checkpoint || r->ephemeral || r->holes ? ERR_OK : note_orphan(r, entry->topic);
+	enum reason reason = damage_reason(r, topic);
 	topic->damage = r->damages;
 	topic->closed = frame->before_checkpoint ? topic->closed : false;
 	if (frame->proven && topic->proven < last)
@@ -172,7 +179,7 @@ static enum error replay_batch(struct recovery *r, const struct log_frame *frame
 		return note_found(r, topic, &extent, entry->batch.durability == DURABILITY_EPHEMERAL);
 	if (first <= topic->seen) /* stands already: a copy that a newer file holds */
 		return ERR_OK;
-	enum error error = first > 1 ? note_gap(r, topic, first - 1, frame->proven) : ERR_OK;
+	enum error error = first > 1 ? note_gap(r, topic, first - 1, frame->proven, reason) : ERR_OK;
 	if (error != ERR_OK)
 		return error;
 	topic->seen = last;
@@ -338,7 +345,8 @@ static enum error damage_named(struct recovery *r, const struct log_damage *dama
 			return ERR_OK;
 		struct topic *topic = entry.type == ENTRY_BATCH ? topic_table_by_id(r->engine->topics, entry.topic) : NULL;
 		if (topic != NULL) {
-			const struct loss loss = { topic->head + 1, entry.batch.first_seq + entry.batch.count - 1, REASON_CORRUPT, ENTRY_POSSIBLE };
+			const struct loss loss = { topic->head + 1, entry.batch.first_seq + entry.batch.count - 1,
+			                           damage->io_error ? REASON_IO_ERROR : REASON_CORRUPT, ENTRY_POSSIBLE };
 			enum error error = loss.from <= loss.to ? topic_add_loss(topic, &loss) : ERR_OK;
 			if (error != ERR_OK)
 				return error;
@@ -361,11 +369,14 @@ enum error replay_damage(void *context, const struct log_damage *damage)
 	if (damage->to == 0 && damage->entries != NULL)
 		return damage_named(r, damage);
 	r->damages++;
+	if (damage->io_error)
+		r->unread = r->damages;
 	struct topic *topic = damage->next_prev_topic ? topic_table_by_id(r->engine->topics, damage->next_prev_topic) : NULL;
 	if (topic == NULL || topic->was_ephemeral)
 		return ERR_OK;
+	enum reason reason = damage_reason(r, topic);
 	topic->damage = r->damages;
 	if (topic->head < damage->next_prev_last_seq)
 		topic->head = damage->next_prev_last_seq;
-	return note_gap(r, topic, damage->next_prev_last_seq, damage->proven);
+	return note_gap(r, topic, damage->next_prev_last_seq, damage->proven, reason);
 }

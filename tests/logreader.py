@@ -375,7 +375,12 @@ class Image:
             return False
         if len(prefix) >= 12 and struct.unpack_from("<I", rest, 8)[0] <= len(prefix):
             return False
-        return len(prefix) < 24 or struct.unpack_from("<Q", rest, 16)[0] == file.first_lsn + offset - 512
+        if len(prefix) >= 24 and struct.unpack_from("<Q", rest, 16)[0] != file.first_lsn + offset - 512:
+            return False
+        if len(prefix) < 96:
+            return True
+        length, (entries,), (area,) = struct.unpack_from("<I", rest, 8)[0], struct.unpack_from("<I", rest, 36), struct.unpack_from("<I", rest, 84)
+        return 112 <= length <= 1 << 30 and 96 + entries + area + (8 + entries if rest[5] & 1 else 0) + 8 == length
 
     # ---- entries ----
 

@@ -12,6 +12,7 @@ struct mem_file {
 	uint8_t *cache, *platter;
 	uint8_t *dirty;          /* one byte a sector */
 	uint64_t size, platter_size, room;
+	uint64_t bad, bad_length; /* bytes that cannot be read */
 	bool linked, durable;    /* is the name in the directory: seen, and after a cut */
 	unsigned opened;
 };
@@ -304,7 +305,12 @@ static int op_pread(void *world, int handle, void *bytes, size_t length, uint64_
 		return error;
 	if (offset < file->size) {
 		*done = length < file->size - offset ? length : (size_t)(file->size - offset);
+		/* Up to the bad place a read is short. */
+		if (file->bad_length > 0 && offset < file->bad + file->bad_length && offset + *done > file->bad)
+			*done = offset < file->bad ? (size_t)(file->bad - offset) : 0;
 		memcpy(bytes, file->cache + offset, *done);
+		if (*done == 0 && length > 0)
+			return EIO;
 	}
 	return 0;
 }
@@ -730,6 +736,15 @@ void memory_world_damage(struct memory_world *w, const struct file_name *name, u
 	assert(file && offset + length <= file->room);
 	memcpy(file->cache + offset, bytes, length);
 	memcpy(file->platter + offset, bytes, length);
+}
+
+void memory_world_unreadable(struct memory_world *w, const struct file_name *name, uint64_t offset, uint64_t length)
+{
+	struct mem_file *file = find(w, name);
+
+	assert(file);
+	file->bad = offset;
+	file->bad_length = length;
 }
 
 void memory_world_put(struct memory_world *w, const struct file_name *name, const void *bytes, uint64_t size)

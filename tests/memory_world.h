@@ -65,6 +65,8 @@ void memory_world_fail(struct memory_world *world, enum memory_op op, uint64_t n
 void memory_world_no_faults(struct memory_world *world);
 /* One pwrite in `one_in` is short (0: none), one in as many gives EINTR. */
 void memory_world_short_writes(struct memory_world *world, unsigned one_in);
+/* Reads of these bytes of the file give EIO; length 0: all can be read again. */
+void memory_world_unreadable(struct memory_world *world, const struct file_name *name, uint64_t offset, uint64_t length);
 /* Bytes of all files of the directory at most; 0: no bound. */
 void memory_world_space(struct memory_world *world, uint64_t bytes);
 

@@ -1,13 +1,13 @@
 /*
  * Recovers images that come on standard input and lists what is there afterwards; tests/check_damage.py holds the independent reader against it.
- * An image is a line `image TOKEN FILES` (the boot token of now: 40 bytes as hex digits) and for each file a line `NAME SIZE` and its bytes.
+ * An image is a line `image TOKEN FILES TIMES` (the boot token of now: 40 bytes as hex digits) and for each file a line `NAME SIZE` and its bytes.
  * The answer is `ok` or `refused ERROR`, then per topic
  *
  *     topic NAME ID HEAD CONFIG          (id and configuration as hex digits)
  *     record SEQ LENGTH CRC              (of its data; records that cannot be read are left out)
  *     lost FROM TO REASON FLAGS
  *
- * and `end`. Each image is recovered twice: a line `again` says that the second time gave something else (I-5).
+ * and `end`. It is recovered so many times: a line `again` says that a later one gave something else (I-5).
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -226,24 +226,27 @@ int main(void)
 		.max_tag_bytes = 256, .max_node_bytes = 128, .sync_interval_ms = 100, .ephemeral_max_bytes = 1 << 20, .segment_max_bytes = 4096,
 		.workers = 1, .max_topics = 1000 } };
 	char token[81];
-	unsigned count;
+	unsigned count, times;
 
 	machine.feed = mmap(NULL, sizeof *machine.feed, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert(machine.feed != MAP_FAILED);
-	while (scanf(" image %80s %u", token, &count) == 2 && count <= FILES_MOST) {
+	while (scanf(" image %80s %u %u", token, &count, &times) == 3 && count <= FILES_MOST) {
 		struct boot_token boot = parse_token(token);
 		machine.files = memory_world_create(1);
 		memory_world_boot(machine.files, &boot);
 		for (unsigned i = 0; i < count; i++)
 			read_file(machine.files);
-		char *first = recover(&machine), *again = recover(&machine);
+		char *first = recover(&machine);
 		fputs(first, stdout);
-		if (strcmp(first, again) != 0)
-			printf("again\n%s", again);
+		for (unsigned i = 1; i < times; i++) {
+			char *again = recover(&machine);
+			if (strcmp(first, again) != 0)
+				printf("again\n%s", again);
+			free(again);
+		}
 		printf("end\n");
 		fflush(stdout);
 		free(first);
-		free(again);
 		memory_world_destroy(&machine.files);
 	}
 	return 0;

@@ -6,7 +6,7 @@
 
 const char *const sim_op_names[SIM_OPS] = { "between", "open", "create", "allocate", "pwrite", "unlink", "sync_dir", "sync",
 	"ephemeral_create",
-	"ephemeral_retire", "failpoint" };
+	"ephemeral_retire", "failpoint", "pread" };
 
 uint64_t sim_random(uint64_t *state)
 {
@@ -23,11 +23,19 @@ uint64_t sim_draw(uint64_t *state, uint64_t below)
 	return sim_random(state) % below;
 }
 
+static bool fails(struct sim_world *world, enum sim_op op, uint64_t nth)
+{
+	const struct sim_failure *failure = &world->failure;
+	bool now = op != SIM_BETWEEN && failure->op == op && (nth == failure->nth || (failure->sticky && nth > failure->nth));
+
+	world->failed = world->failed || now;
+	return now;
+}
+
 /* Counts the call, lets the enumerator look, and says whether it has to fail. */
 static int enter(struct sim_world *world, enum sim_op op, const struct sim_call *more)
 {
 	struct sim_call call = { .op = op, .file = -1 };
-	const struct sim_failure *failure = &world->failure;
 	uint64_t nth = world->seen[op]++;
 
 	if (more != NULL)
@@ -36,11 +44,7 @@ static int enter(struct sim_world *world, enum sim_op op, const struct sim_call 
 	call.number = world->calls++;
 	if (world->hook != NULL)
 		world->hook(world->hook_context, &call);
-	if (op != SIM_BETWEEN && failure->op == op && (nth == failure->nth || (failure->sticky && nth > failure->nth))) {
-		world->failed = true;
-		return failure->error;
-	}
-	return 0;
+	return fails(world, op, nth) ? world->failure.error : 0;
 }
 
 void sim_world_between(struct sim_world *world)
@@ -114,7 +118,11 @@ static int world_pwrite(void *context, int file, const void *bytes, size_t lengt
 static int world_pread(void *context, int file, void *bytes, size_t length, uint64_t offset, size_t *done)
 {
 	struct sim_world *world = context;
+	uint64_t nth = world->seen[SIM_PREAD]++;
 
+	*done = 0;
+	if (fails(world, SIM_PREAD, nth))
+		return world->failure.error;
 	return world->base->pread(world->base->world, file, bytes, length, offset, done);
 }
 

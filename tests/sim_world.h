@@ -27,6 +27,7 @@ enum sim_op {
 	SIM_EPHEMERAL_CREATE,
 	SIM_EPHEMERAL_RETIRE,
 	SIM_FAILPOINT,
+	SIM_PREAD,        /* may fail, but nothing is looked at before it: a read leaves the world as it was */
 	SIM_OPS
 };
 extern const char *const sim_op_names[SIM_OPS];

@@ -379,7 +379,7 @@ static struct sim_failure make_failure(uint64_t seed, enum sim_op op, uint64_t n
 	uint64_t random = seed * 7919 + nth * 31 + (uint64_t)op;
 	struct sim_failure failure = { .op = op, .nth = nth, .sticky = sticky };
 
-	failure.error = sim_draw(&random, 3) == 0 && op != SIM_SYNC && op != SIM_OPEN ? ENOSPC : EIO;
+	failure.error = sim_draw(&random, 3) == 0 && op != SIM_SYNC && op != SIM_OPEN && op != SIM_PREAD ? ENOSPC : EIO;
 	failure.part = (size_t)sim_draw(&random, 2000);
 	return failure;
 }
@@ -387,7 +387,7 @@ static struct sim_failure make_failure(uint64_t seed, enum sim_op op, uint64_t n
 /* The n-th call of each kind fails, once or from then on: some of them, or with --every all. */
 static void run_failures(struct simulation *sim, const uint64_t *seen)
 {
-	static const enum sim_op ops[] = { SIM_PWRITE, SIM_SYNC, SIM_ALLOCATE, SIM_CREATE, SIM_OPEN, SIM_SYNC_DIR, SIM_UNLINK };
+	static const enum sim_op ops[] = { SIM_PWRITE, SIM_SYNC, SIM_ALLOCATE, SIM_CREATE, SIM_OPEN, SIM_SYNC_DIR, SIM_UNLINK, SIM_PREAD };
 	uint64_t random = sim->seed * 31 + 7;
 
 	for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {

@@ -4,9 +4,9 @@
  * it recovers, reads everything back, goes on, and is judged by an oracle that knows every ack and every byte. Other runs have one of their
  * calls fail.
  *
- *     simulate [--states N] [--seed S] [--every K] [--case SEED:CALL:VARIANT | --case SEED:OP:NTH:STICKY[:CALL:VARIANT]] [--images FOLDER] [--verbose]
+ *     simulate [--states N] [--seed S] [--every K] [--failures N] [--case SEED:CALL:VARIANT | --case SEED:OP:NTH:STICKY[:CALL:VARIANT]] [--images FOLDER] [--verbose]
  *
- * Stops after N states (recoveries that were judged). --every: each call of a run fails in turn, once and for good, and of the crash points of these
+ * Stops after N states (recoveries that were judged), or with the run in which so many had failed. --every: each call of a run fails in turn, once and for good, and of the crash points of these
  * runs one in K is looked at. Closes with the four figures of FAULTS.md; exits 1 unless all is well. Each failure
  * prints its case.
  */
@@ -37,6 +37,7 @@ struct simulation {
 	uint64_t states_wanted;
 	const char *images;            /* folder for one state in IMAGE_ONE_IN, NULL: none */
 	bool verbose;
+	uint64_t failures_wanted;
 	unsigned every;                /* not 0: every call of each run fails, and one crash point in so many is looked at */
 	/* the run in hand */
 	uint64_t seed;
@@ -461,7 +462,7 @@ static bool run_case(struct simulation *sim, const char *text)
 
 int main(int argc, char **argv)
 {
-	struct simulation sim = { .states_wanted = 60000 };
+	struct simulation sim = { .states_wanted = 60000, .failures_wanted = 1000 };
 	uint64_t seed = 1, began = milliseconds();
 	const char *only = NULL;
 	const uint64_t *figures;
@@ -475,12 +476,14 @@ int main(int argc, char **argv)
 			seed = strtoull(argv[++i], NULL, 10);
 		else if (strcmp(argv[i], "--case") == 0 && i + 1 < argc)
 			only = argv[++i];
+		else if (strcmp(argv[i], "--failures") == 0 && i + 1 < argc)
+			sim.failures_wanted = strtoull(argv[++i], NULL, 10);
 		else if (strcmp(argv[i], "--every") == 0 && i + 1 < argc)
 			sim.every = (unsigned)strtoul(argv[++i], NULL, 10);
 		else if (strcmp(argv[i], "--verbose") == 0)
 			sim.verbose = true;
 		else {
-			fprintf(stderr, "usage: simulate [--states N] [--seed S] [--every K] [--case CASE] [--images FOLDER] [--verbose]\n");
+			fprintf(stderr, "usage: simulate [--states N] [--seed S] [--every K] [--failures N] [--case CASE] [--images FOLDER] [--verbose]\n");
 			return 2;
 		}
 	}
@@ -489,7 +492,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "simulate: no case is called %s\n", only);
 		return 2;
 	}
-	for (; only == NULL && sim.tally->states < sim.states_wanted && sim.tally->failures < 1000; seed++)
+	for (; only == NULL && sim.tally->states < sim.states_wanted && sim.tally->failures < sim.failures_wanted; seed++)
 		run_seed(&sim, seed);
 	figures = sim.tally->figures;
 	printf("%llu crash states at %llu crash points of %llu runs in %.1f s\n", (unsigned long long)sim.tally->states,

@@ -18,7 +18,7 @@
 
 static const struct settings limits = { .max_batch_records = 10, .max_record_bytes = 100, .max_meta_bytes = 40, .max_tag_bytes = 8, .max_node_bytes = 8 };
 static _Alignas(8) uint8_t room[1 << 16];
-static char node[64];
+static struct scanner *scanner;
 static struct scanned scanned;
 static struct json_error problem;
 
@@ -28,9 +28,8 @@ static enum error scan(const char *text)
 	size_t length = strlen(text);
 	uint8_t *copy = malloc(length + (length == 0));
 	memcpy(copy, text, length);
-	scanned = (struct scanned){ .node = node };
 	assert_true(scan_room(length, &limits) <= sizeof room);
-	enum error error = scan_append(copy, length, &limits, room, &scanned, &problem);
+	enum error error = scan_append(scanner, copy, length, &limits, room, &scanned, &problem);
 	free(copy);
 	return error;
 }
@@ -130,6 +129,19 @@ static void damaged_documents_are_never_accepted_where_json_c_refuses(void **sta
 	assert_true(refused > 500);
 }
 
+static int set_up(void **state)
+{
+	(void)state;
+	return scanner_create(&scanner) == ERR_OK ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	scanner_destroy(&scanner);
+	return 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -138,5 +150,5 @@ int main(void)
 		cmocka_unit_test(nesting_is_bounded_over_the_whole_document),
 		cmocka_unit_test(damaged_documents_are_never_accepted_where_json_c_refuses),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

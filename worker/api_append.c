@@ -133,10 +133,10 @@ static enum error take_config(struct exchange *exchange, const struct scanned *s
 {
 	struct topic_config config;
 	uint32_t mask;
-	topic_config_default(&config);
 	*length = 0;
 	if (!scanned->has_config)
 		return ERR_OK;
+	topic_config_default(&config);
 	enum error error = config_json_parse(&config, &mask, scanned->config, scanned->config_length, scanned->config_offset, 1, exchange->name[0],
 	                                     exchange->name_length[0], problem);
 	if (error == ERR_OK)
@@ -157,8 +157,9 @@ void api_topic_append(struct exchange *exchange)
 	const struct settings *settings = &exchange->worker->inherit.common.settings;
 	size_t records = scan_room(exchange->body_length, settings);
 	uint8_t config[TOPIC_CONFIG_MAX];
-	struct json_error problem = { 0 };
+	struct json_error problem;
 	struct submit_room room;
+	struct scanned scanned;
 	struct request head = { .type = REQUEST_APPEND };
 	bool seqs = true;
 	if (exchange_query_bool(exchange, "return_seqs", &seqs) != ERR_OK)
@@ -167,13 +168,11 @@ void api_topic_append(struct exchange *exchange)
 		return;
 	if (!submit_begin(exchange, records + 256 + TOPIC_CONFIG_MAX + SCAN_KEY_MAX + settings->max_node_bytes + 32, would_wait, api_topic_append, &room))
 		return;
-	char node[SCAN_NODE_ROOM];
-	struct scanned scanned = { .node = node };
-	enum error error = scan_append(exchange->body, exchange->body_length, settings, room.parts, &scanned, &problem);
+	enum error error = scan_append(exchange->worker->scanner, exchange->body, exchange->body_length, settings, room.parts, &scanned, &problem);
 	if (error == ERR_OK)
 		error = take_config(exchange, &scanned, config, &head.config_length, &problem);
 	if (error == ERR_OK && (error = take_key_header(exchange, &scanned)) != ERR_OK)
-		snprintf(problem.message, sizeof problem.message, "the header Idempotency-Key is longer than 256 bytes");
+		problem = (struct json_error){ .message = "the header Idempotency-Key is longer than 256 bytes" };
 	if (error != ERR_OK) {
 		refuse(exchange, error, &problem);
 		return;
@@ -187,5 +186,5 @@ void api_topic_append(struct exchange *exchange)
 	head.payload = scanned.payload;
 	head.expect_head = scanned.expect_head;
 	head.expect_epoch = scanned.has_expect_epoch ? epoch_of(&scanned) : 0;
-	submit_publish(exchange, &room, &head, exchange->name[0], config, scanned.key, node, finish);
+	submit_publish(exchange, &room, &head, exchange->name[0], config, scanned.key, scanned.node, finish);
 }

@@ -72,7 +72,16 @@ static uint32_t unescape(const uint8_t **at, const uint8_t *end)
 enum error json_string(const uint8_t *raw, size_t length, char *out, size_t room, size_t *out_length)
 {
 	const uint8_t *at = raw + 1, *end = raw + length - 1;
-	size_t n = 0;
+	size_t n = length - 2;
+	/* Most strings stand for themselves. */
+	if (memchr(at, '\\', n) == NULL) {
+		if (n > room)
+			return ERR_LIMIT;
+		memcpy(out, at, n);
+		*out_length = n;
+		return ERR_OK;
+	}
+	n = 0;
 	while (at < end) {
 		char point[4];
 		size_t size = 1;
@@ -231,6 +240,21 @@ static struct json_field *find(struct json_field *fields, unsigned count, const 
 	return NULL;
 }
 
+/* A member that has been checked; `field` is NULL for one that nobody asked for. */
+static enum error take_field(struct json_field *fields, struct json_field *field, uint64_t *seen, struct json_span name, struct json_span value,
+                             const uint8_t *body, size_t base, struct json_error *error)
+{
+	if (field == NULL)
+		return ERR_OK;
+	uint64_t bit = (uint64_t)1 << (field - fields);
+	if (*seen & bit)
+		return fail(error, base + (size_t)(name.at - body), field->name, "stands twice");
+	*seen |= bit;
+	field->raw = value.at;
+	field->raw_length = value.length;
+	return take(field, base + (size_t)(value.at - body), error);
+}
+
 static enum error member(struct json_walk *walk, struct json_field *fields, unsigned count, uint64_t *seen, size_t base, struct json_error *error)
 {
 	const uint8_t *name = walk->at;
@@ -251,15 +275,17 @@ static enum error member(struct json_walk *walk, struct json_field *fields, unsi
 	}
 	if (!json_walk_value(walk))
 		return fail(error, base + json_walk_offset(walk), NULL, walk->problem);
-	if (field == NULL)
-		return ERR_OK;
-	uint64_t bit = (uint64_t)1 << (field - fields);
-	if (*seen & bit)
-		return fail(error, base + (size_t)(name - walk->start), field->name, "stands twice");
-	*seen |= bit;
-	field->raw = value;
-	field->raw_length = (size_t)(walk->at - value);
-	return take(field, base + (size_t)(value - walk->start), error);
+	return take_field(fields, field, seen, (struct json_span){ name, name_length }, (struct json_span){ value, (size_t)(walk->at - value) }, walk->start, base,
+	                  error);
+}
+
+enum error json_object_take(struct json_field *fields, unsigned count, uint64_t *seen, struct json_span name, struct json_span value, const uint8_t *body,
+                            size_t base, struct json_error *error)
+{
+	struct json_field *field = find(fields, count, name.at, name.length);
+	if (field != NULL && field->want == JSON_HOOK)
+		return ERR_INVALID_REQUEST;
+	return take_field(fields, field, seen, name, value, body, base, error);
 }
 
 enum error json_object(const uint8_t *body, size_t length, size_t base, unsigned depth, struct json_field *fields, unsigned field_count,

@@ -60,6 +60,19 @@ struct json_field {
 enum error json_object(const uint8_t *body, size_t length, size_t base, unsigned depth, struct json_field *fields, unsigned field_count,
                        struct json_error *error);
 
+/* Bytes of a body. */
+struct json_span {
+	const uint8_t *at;
+	size_t length;
+};
+
+/*
+ * What json_object does with one member, for a caller that has walked over it by itself and found it well-formed: `name` with its quotes, `value` without space around it, both in
+ * `body`. *seen is 0 before the first member. A member with a hook is refused with ERR_INVALID_REQUEST and nothing in *error.
+ */
+enum error json_object_take(struct json_field *fields, unsigned field_count, uint64_t *seen, struct json_span name, struct json_span value, const uint8_t *body,
+                            size_t base, struct json_error *error);
+
 /* Walks the raw bytes of a checked array: *position starts at 0; gives each element's raw bytes; ERR_AGAIN at the end. */
 enum error json_array_next(const uint8_t *array, size_t length, size_t *position, const uint8_t **element, size_t *element_length);
 

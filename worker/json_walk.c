@@ -35,8 +35,7 @@ static const uint8_t *plain_end(const uint8_t *at, const uint8_t *end)
 	return at;
 }
 
-/* Length of the UTF-8 character at `at` (RFC 3629: shortest form, no surrogates, up to U+10FFFF), 0 if it is none. */
-static size_t utf8_length(const uint8_t *at, size_t left)
+size_t json_walk_utf8(const uint8_t *at, size_t left)
 {
 	uint8_t a = at[0];
 	if (a < 0xc2 || a > 0xf4)
@@ -99,7 +98,7 @@ bool json_walk_string(struct json_walk *walk)
 		} else if (c < 0x20) {
 			return malformed(walk, "a control character in a string must be escaped");
 		} else {
-			size_t length = utf8_length(walk->at, (size_t)(walk->end - walk->at));
+			size_t length = json_walk_utf8(walk->at, (size_t)(walk->end - walk->at));
 			if (length == 0)
 				return malformed(walk, "this is not valid UTF-8");
 			walk->at += length;

@@ -39,6 +39,9 @@ static inline bool json_walk_expect(struct json_walk *walk, uint8_t c, const cha
 	return false;
 }
 
+/* Length of the UTF-8 character at `at` (RFC 3629: shortest form, no surrogates, up to U+10FFFF), of which `left` > 0 bytes may be read; 0 if it is none. */
+size_t json_walk_utf8(const uint8_t *at, size_t left);
+
 /* Passes over a string with its quotes; `at` must stand on the first quote, else it fails. */
 bool json_walk_string(struct json_walk *walk);
 

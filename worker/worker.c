@@ -18,6 +18,7 @@
 #include "worker/files.h"
 #include "worker/read.h"
 #include "worker/run.h"
+#include "worker/scan.h"
 #include "worker/submit.h"
 #include "worker/waiting.h"
 
@@ -217,6 +218,8 @@ static enum error set_up(struct worker *worker)
 		error = waiting_create(&worker->waiting);
 	if (error == ERR_OK)
 		error = reader_create(&worker->reader, worker);
+	if (error == ERR_OK)
+		error = scanner_create(&worker->scanner);
 	if (error == ERR_OK && worker->inherit.catalogue_fd >= 0) {
 		error = catalogue_open(&worker->catalogue, worker->inherit.catalogue_fd);
 		close(worker->inherit.catalogue_fd);
@@ -234,6 +237,7 @@ static void tear_down(struct worker *worker)
 	files_destroy(&worker->files);
 	waiting_destroy(&worker->waiting);
 	reader_destroy(&worker->reader);
+	scanner_destroy(&worker->scanner);
 	ring_producer_destroy(&worker->ring);
 	completion_reader_destroy(&worker->completions);
 	catalogue_close(&worker->catalogue);

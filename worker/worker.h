@@ -24,6 +24,7 @@ struct event;
 struct connections;  /* connection.h: all connections, budget, accepting */
 struct submissions;  /* submit.h: requests that wait for logd */
 struct files;        /* files.h: descriptors of log files */
+struct scanner;      /* scan.h */
 struct waiting;      /* waiting.h: what is parked until the next catalogue or until a file comes */
 
 struct worker {
@@ -43,6 +44,7 @@ struct worker {
 	struct submissions *submissions;
 	struct files *files;
 	struct reader *reader;                  /* read.h */
+	struct scanner *scanner;
 	struct waiting *waiting;
 	struct accepting *accepting;            /* accept.h */
 

@@ -20,6 +20,7 @@
 #include "worker/connection.h"
 #include "worker/files.h"
 #include "worker/read.h"
+#include "worker/scan.h"
 #include "worker/submit.h"
 #include "worker/waiting.h"
 
@@ -107,6 +108,7 @@ struct worker_fixture *worker_fixture_create(void)
 	assert_int_equal(files_create(&w->files, w), ERR_OK);
 	assert_int_equal(waiting_create(&w->waiting), ERR_OK);
 	assert_int_equal(reader_create(&w->reader, w), ERR_OK);
+	assert_int_equal(scanner_create(&w->scanner), ERR_OK);
 	return f;
 }
 
@@ -119,6 +121,7 @@ void worker_fixture_destroy(struct worker_fixture **out)
 	submissions_destroy(&w->submissions);
 	files_destroy(&w->files);
 	waiting_destroy(&w->waiting);
+	scanner_destroy(&w->scanner);
 	reader_destroy(&w->reader);
 	ring_producer_destroy(&w->ring);
 	completion_reader_destroy(&w->completions);

@@ -44,8 +44,10 @@ static void advance(struct connection *connection, size_t sent)
 			exchange->sent += sent;
 			return;
 		}
-		if (exchange == connection->reading) /* answered before its body has come: it stays until that has been dropped */
+		if (exchange == connection->reading) { /* answered before its body has come: it stays until that has been dropped */
+			exchange->sent += left;
 			return;
+		}
 		sent -= left;
 		connection->first = exchange->next;
 		if (connection->first == NULL)

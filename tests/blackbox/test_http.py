@@ -118,6 +118,16 @@ def g6_bodies_over_the_limit_are_413_before_they_are_read(s):
 
 
 @case
+def a_request_refused_before_its_body_came_is_answered_once(s):
+    raw = Raw(s.port).send(request("POST", fresh(), [("Content-Type", "text/plain"), ("Content-Length", "10")]))
+    same(raw.answer()[0], 415, "answer to the head alone")
+    raw.send(b"01234", b"56789", request("GET", "/v0/health"))
+    same(raw.answer()[0], 200, "the next answer")
+    raw.send(request("GET", "/v0/nowhere"))
+    same(raw.answer()[0], 404, "and the one after it")
+
+
+@case
 def expect_is_honoured_or_refused(s):
     name, raw = fresh(), Raw(s.port)
     raw.send(request("POST", name, [("Content-Type", "application/json"), ("Content-Length", str(len(GOOD))), ("Expect", "100-continue")]))

@@ -37,6 +37,11 @@ void dispatch_head(struct exchange *exchange, const struct http_head *head, stru
 	(void)target;
 }
 
+void dispatch_too_large(struct exchange *exchange)
+{
+	exchange_error(exchange, ERR_PAYLOAD_TOO_LARGE, NULL, "too large");
+}
+
 void dispatch_body(struct exchange *exchange)
 {
 	answer_bytes(exchange, body, body_length);

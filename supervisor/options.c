@@ -58,6 +58,8 @@ static const struct setting table[] = {
 	{ "ephemeral-max-bytes", NUMBER, SET(ephemeral_max_bytes), 0, 1 << 20, SIZE_MOST, 0, "all `ephemeral` records (a quarter of memory)" },
 	{ "busy-poll-us", NUMBER, SET(busy_poll_us), 0, 0, 10000, 100, "how long a busy process looks for work before it sleeps; 0: never" },
 	{ "drain-ms", NUMBER, SET(drain_ms), 0, 100, 3600000, 5000, "how long a stop may take" },
+	{ "idle-timeout-ms", NUMBER32, SET(idle_timeout_ms), 0, 100, 3600000, 30000, "a client that keeps us waiting for a request, or does not read its answer" },
+	{ "worker-budget-bytes", NUMBER, SET(worker_budget_bytes), 0, 64 << 10, SIZE_MOST, (uint64_t)256 << 20, "unfinished bodies and unsent answers of one worker" },
 	{ "segment-max-bytes", NUMBER, SET(segment_max_bytes), 0, 4096, (uint64_t)16 << 30, 64 << 20, "size of a file of the log" },
 };
 enum { SETTINGS = sizeof table / sizeof table[0] };
@@ -132,8 +134,6 @@ static void defaults(struct options *o)
 	if (cores < 2)
 		o->settings.busy_poll_us = 0; /* whoever is waited for needs the one core */
 	o->settings.commit_deadline_ms = 5000;
-	o->settings.idle_timeout_ms = 30000;
-	o->settings.worker_budget_bytes = (uint64_t)256 << 20;
 }
 
 static enum error from_environment(struct options *o, char **environment, void (*warn)(const char *), char *message, size_t room)

@@ -8,6 +8,7 @@
 #include "common/crc32c.h"
 #include "worker/api.h"
 #include "worker/config_json.h"
+#include "worker/negotiate.h"
 #include "worker/worker.h"
 
 enum { CURSOR_VERSION = 1, PAGE_DEFAULT = 100, PAGE_MAX = 1000, CURSOR_MAX = 512, LIST_TEXT = 8 * 1024 + 1 /* no longer than a target */, IDLE_ZERO_MS = 300000 };
@@ -41,17 +42,6 @@ static void topic_not_found(struct exchange *exchange)
 	char detail[320];
 	snprintf(detail, sizeof detail, "{\"topic\":\"%s\"}", exchange->name[0]);
 	exchange_error(exchange, ERR_TOPIC_NOT_FOUND, detail, "there is no topic '%s'; a write or a PUT makes it", exchange->name[0]);
-}
-
-/* If-None-Match: a list of entity tags, weak or not, or a star. */
-static bool tag_matches(struct slice list, const char *tag)
-{
-	size_t length = strlen(tag);
-	if (list.at == NULL)
-		return false;
-	if (list.length == 1 && list.at[0] == '*')
-		return true;
-	return memmem(list.at, list.length, tag, length) != NULL;
 }
 
 static void put_state(struct exchange *exchange, const struct topic_numbers *n, const struct topic_config *config, int64_t last_read, int64_t now)
@@ -96,7 +86,7 @@ void api_topic_get(struct exchange *exchange)
 		counters_touch(worker->counters, numbers.id, now);
 	snprintf(tag, sizeof tag, "\"%016" PRIx64 "-%" PRIu64 "\"", numbers.id, numbers.head);
 	exchange_header(exchange, "ETag", "%s", tag);
-	if (tag_matches(exchange->if_none_match, tag)) {
+	if (negotiate_tag(exchange->if_none_match, tag)) {
 		exchange_plain(exchange, 304, "");
 		return;
 	}

@@ -7,11 +7,6 @@
 #include "worker/connection_internal.h"
 #include "worker/worker.h"
 
-enum {
-	LINGER_MS = 2000,
-	IDLE_MS = 300 * 1000,         /* a kept-alive connection without a request */
-};
-
 /* ---- closing ---- */
 
 void connection_mark_dirty(struct connection *connection)
@@ -37,10 +32,11 @@ void connection_kill(struct connection *connection)
 		connection->first = exchange->next;
 		if (exchange->parked != NULL && exchange->cancel != NULL)
 			exchange->cancel(exchange);
-		if (exchange->done)
-			connections->budget_used -= exchange->answer.length;
 		exchange_free(&exchange);
 	}
+	connection_dequeue(connection, WAITS_FOR_TURN);
+	connection_dequeue(connection, WAITS_FOR_BUDGET);
+	connection_give_up_pass(connection);
 	*(connection->previous != NULL ? &connection->previous->next : &connections->first) = connection->next;
 	if (connection->next != NULL)
 		connection->next->previous = connection->previous;
@@ -58,6 +54,7 @@ static void free_connection(struct connection *connection)
 void connection_linger(struct connection *connection)
 {
 	connection->lingering = true;
+	connection->deadline_us = worker_now_us();
 	shutdown(connection->fd, SHUT_WR);
 	event_add(connection->readable, NULL);
 	if (connection->half_closed)
@@ -80,13 +77,10 @@ static void flush_one(struct connection *connection)
 	if (connection->dead)
 		return;
 	connection_begin_held(connection);
-	if (!connection->no_more && connection->in_start < connection->in_end && connection_may_read(connection))
-		connection_parse(connection); /* requests that waited for room */
-	if (!connection->dead)
-		connection_update_reading(connection);
+	connection_go_on(connection); /* requests that waited for room */
 }
 
-void connections_flush(struct connections *connections)
+static void flush_dirty(struct connections *connections)
 {
 	while (connections->dirty != NULL) {
 		struct connection *connection = connections->dirty;
@@ -97,6 +91,15 @@ void connections_flush(struct connections *connections)
 		/* A connection that died while it was flushed was marked again: its turn comes once more. */
 		if (connection->dead && !connection->dirty)
 			free_connection(connection);
+	}
+}
+
+void connections_flush(struct connections *connections)
+{
+	flush_dirty(connections);
+	while (connections->queue_first[WAITS_FOR_BUDGET] != NULL && (connections->pass == NULL || !connections_over_budget(connections))) {
+		connections_resume(connections);
+		flush_dirty(connections);
 	}
 }
 
@@ -118,7 +121,7 @@ enum error connection_open(struct connections *connections, int fd)
 		free(connection);
 		return ERR_NOMEM;
 	}
-	connection->progress_us = worker_now_us();
+	connection_update_phase(connection);
 	connection->next = connections->first;
 	if (connections->first != NULL)
 		connections->first->previous = connection;
@@ -127,35 +130,6 @@ enum error connection_open(struct connections *connections, int fd)
 	atomic_store_explicit(&connections->worker->counters->connections, connections->count, memory_order_relaxed);
 	counters_add(&connections->worker->counters->connections_total, 1);
 	return ERR_OK;
-}
-
-static void sweep_one(struct connection *connection, uint64_t now_us)
-{
-	uint64_t idle_ms = (now_us - connection->progress_us) / 1000, limit = connection->owner->worker->inherit.common.settings.idle_timeout_ms;
-	bool in_request = connection->reading != NULL || connection->in_start < connection->in_end;
-	if (connection->lingering) {
-		if (idle_ms > LINGER_MS)
-			connection_kill(connection);
-	} else if (connection->unsent > 0) {
-		if (idle_ms > limit)
-			connection_kill(connection);
-	} else if (in_request && !connection->waits_for_budget && connection->queued <= (connection->reading != NULL)) {
-		if (idle_ms > limit)
-			connection_refuse(connection, ERR_REQUEST_TIMEOUT, "the request did not arrive in time");
-	} else if (connection->queued == 0 && idle_ms > (connection->requests == 0 ? limit : IDLE_MS)) {
-		connection_kill(connection);
-	}
-	if (!connection->dead && connection->waits_for_budget)
-		connection_update_reading(connection);
-}
-
-void connections_sweep(struct connections *connections)
-{
-	uint64_t now_us = worker_now_us();
-	for (struct connection *connection = connections->first, *next; connection != NULL; connection = next) {
-		next = connection->next;
-		sweep_one(connection, now_us);
-	}
 }
 
 void connections_drain(struct connections *connections)
@@ -186,7 +160,7 @@ enum error connections_create(struct connections **out, struct worker *worker)
 		return ERR_NOMEM;
 	connections->worker = worker;
 	*out = connections;
-	return ERR_OK;
+	return connections_work_create(connections);
 }
 
 void connections_destroy(struct connections **out)
@@ -198,6 +172,8 @@ void connections_destroy(struct connections **out)
 		connection_kill(connections->first);
 	connections_flush(connections);
 	exchange_pool_empty(connections);
+	connections_work_destroy(connections);
+	free(connections->spare);
 	free(connections);
 	*out = NULL;
 }

@@ -1,5 +1,5 @@
 /*
- * Connections: reading requests, keeping their order, sending answers, timeouts, the budget. On libevent's event core with our own buffers.
+ * Connections: reading requests, keeping their order, sending answers, timeouts, the budget. On libevent's event core with our own buffers. Its parts: worker/connection_internal.h.
  *
  *   A connection's life:
  *     accept          head complete        body complete          answered            sent
@@ -33,7 +33,7 @@ void connection_answered(struct connection *connection, struct exchange *exchang
 /* Sends what has gathered since the last call: once per round of the loop, so that answers that come together leave together. */
 void connections_flush(struct connections *connections);
 
-/* Once a second: closes what made no progress. */
+/* Once a second: closes what made too little progress (connection_clock.c). */
 void connections_sweep(struct connections *connections);
 
 /* Answers get `Connection: close` from now on, idle connections are closed. True when none is left. */
@@ -41,8 +41,13 @@ void connections_drain(struct connections *connections);
 bool connections_empty(const struct connections *connections);
 bool connection_draining(const struct connection *connection);
 
-/* Bytes of bodies and answers count against the worker's budget; exchange_free and the sending of an answer give them back. */
-void connections_charge(struct connections *connections, size_t bytes);
+/* Has the answer compressed: true when that has been done, else `finished` is called later. */
+bool connections_compress(struct connections *connections, struct exchange *exchange, void (*finished)(struct exchange *exchange));
+
+/* The time of day as a Date header has it. */
+const char *connections_date(struct connections *connections);
+
+/* What exchanges hold of bodies and answers (exchange_account) is more than the worker's budget. */
 bool connections_over_budget(const struct connections *connections);
 
 #endif

@@ -7,33 +7,50 @@
 #include "worker/dispatch.h"
 #include "worker/worker.h"
 
-enum {
-	READ_ROOM = 16 * 1024,        /* first size of a connection's input buffer */
-	READ_ROOM_MAX = 256 * 1024,
-	LINGER_BYTES = 64 << 20,      /* what a client that is still sending may send before we stop listening */
-};
+enum { LINGER_BYTES = 64 << 20 }; /* what a client that is still sending may send before we stop listening */
 
 bool connection_may_read(const struct connection *connection)
 {
-	return !connection->lingering && connection->held == NULL && connection->queued < PIPELINE_MAX && connection->unsent < UNSENT_MAX;
+	return !connection->lingering && connection->held == NULL && connection->queued < PIPELINE_MAX + (connection->reading != NULL) &&
+	       connection->unsent < UNSENT_MAX && !connection->links[WAITS_FOR_TURN].in && !connection->links[WAITS_FOR_BUDGET].in;
 }
 
 void connection_update_reading(struct connection *connection)
 {
-	bool budget = connection->reading == NULL || !connections_over_budget(connection->owner) || connection->body.taken > 0;
-	bool read = (connection_may_read(connection) && budget && !connection->half_closed && !connection->no_more) || connection->lingering;
-	connection->waits_for_budget = !budget;
+	bool read = (connection_may_read(connection) && !connection->half_closed && !connection->no_more) || connection->lingering;
 	if (read == !connection->paused)
 		return;
 	connection->paused = !read;
-	if (read)
+	if (read) {
 		event_add(connection->readable, NULL);
-	else
+		connection->deadline_us += worker_now_us() - connection->paused_us;
+	} else {
 		event_del(connection->readable);
+		connection->paused_us = worker_now_us();
+	}
+}
+
+/* An input buffer that is empty belongs to nobody: an idle connection holds none. */
+static void give_room_back(struct connection *connection)
+{
+	struct connections *connections = connection->owner;
+	if (connection->in_room == READ_ROOM && connections->spare == NULL) {
+		connections->spare = connection->in;
+	} else {
+		free(connection->in);
+	}
+	connection->in = NULL;
+	connection->in_room = 0;
 }
 
 static enum error input_room(struct connection *connection)
 {
+	struct connections *connections = connection->owner;
+	if (connection->in == NULL && connections->spare != NULL) {
+		connection->in = connections->spare;
+		connection->in_room = READ_ROOM;
+		connections->spare = NULL;
+	}
 	size_t used = connection->in_end - connection->in_start;
 	if (connection->in_start > 0) {
 		memmove(connection->in, connection->in + connection->in_start, used);
@@ -76,7 +93,10 @@ void connection_refuse(struct connection *connection, enum error error, const ch
 		return;
 	}
 	exchange->close_after = true;
-	exchange_error(exchange, error, NULL, "%s", problem);
+	if (error == ERR_PAYLOAD_TOO_LARGE)
+		dispatch_too_large(exchange);
+	else
+		exchange_error(exchange, error, NULL, "%s", problem);
 }
 
 static struct slice moved(struct slice slice, const char *from, const char *to)
@@ -84,11 +104,26 @@ static struct slice moved(struct slice slice, const char *from, const char *to)
 	return slice.at == NULL ? slice : (struct slice){ to + (slice.at - from), slice.length };
 }
 
+enum { LISTS = 4 };
+
+/* List fields that stand on several lines become one (each in `room` bytes from `to` on). */
+static void join_lists(struct exchange *exchange, const struct http_head *head, char *to, size_t room)
+{
+	const struct { const char *name; struct slice *value; } lists[LISTS] = {
+		{ "accept", &exchange->accept }, { "accept-encoding", &exchange->accept_encoding }, { "content-encoding", &exchange->content_encoding },
+		{ "if-none-match", &exchange->if_none_match },
+	};
+	for (unsigned i = 0; i < LISTS; i++, to += room)
+		if (lists[i].value->at != NULL)
+			*lists[i].value = http_list_join(head, lists[i].name, to);
+}
+
 /* The head moves into the exchange: the input buffer moves on. */
 static enum error keep_head(struct exchange *exchange, const struct http_head *head, const char *bytes, size_t length, struct slice *target)
 {
 	char *to = exchange->head_room;
-	if (length > sizeof exchange->head_room && (to = exchange->head_large = malloc(length)) == NULL)
+	size_t room = head->repeated ? (1 + LISTS) * length : length; /* each list joined, too */
+	if (room > sizeof exchange->head_room && (to = exchange->head_large = malloc(room)) == NULL)
 		return ERR_NOMEM;
 	memcpy(to, bytes, length);
 	exchange->method = head->method;
@@ -102,6 +137,8 @@ static enum error keep_head(struct exchange *exchange, const struct http_head *h
 	exchange->idempotency_key = moved(head->idempotency_key, bytes, to);
 	exchange->if_none_match = moved(head->if_none_match, bytes, to);
 	*target = moved(head->target, bytes, to);
+	if (head->repeated)
+		join_lists(exchange, head, to + length, length);
 	return ERR_OK;
 }
 
@@ -148,91 +185,30 @@ static void begin_exchange(struct connection *connection, const struct http_head
 		send_continue(connection);
 }
 
-/* A run of payload: handed on as it lies when it is the whole body, else gathered. */
-static enum error take_payload(struct connection *connection, const char *payload, size_t length)
-{
-	struct exchange *exchange = connection->reading;
-	struct buffer *buffer = &exchange->body_buffer;
-	if (exchange->discard || length == 0)
-		return ERR_OK;
-	if (connection->body.done && buffer->length == 0) {
-		exchange->body = (const uint8_t *)payload;
-		exchange->body_length = length;
-		return ERR_OK;
-	}
-	size_t before = buffer->room;
-	enum error error = buffer_reserve(buffer, length);
-	if (error != ERR_OK)
-		return error;
-	connection->owner->budget_used += buffer->room - before;
-	memcpy(buffer->bytes + buffer->length, payload, length);
-	buffer->length += length;
-	return ERR_OK;
-}
-
-/*
- * Requests of one connection take effect in their order (RFC 9112 9.3.2). Writes may follow each other without waiting, since the ring keeps their order; anything else waits until
- * what came before it has been answered.
- */
-static bool must_wait(const struct connection *connection, const struct exchange *exchange)
-{
-	for (const struct exchange *before = connection->first; before != exchange; before = before->next)
-		if (!before->done && !(dispatch_is_write(before) && dispatch_is_write(exchange)))
-			return true;
-	return false;
-}
-
-void connection_begin_held(struct connection *connection)
-{
-	struct exchange *exchange = connection->held;
-	if (exchange == NULL || must_wait(connection, exchange))
-		return;
-	connection->held = NULL;
-	dispatch_body(exchange);
-}
-
-static void body_complete(struct connection *connection)
-{
-	struct exchange *exchange = connection->reading;
-	connection->reading = NULL;
-	if (exchange->discard) {
-		connection_mark_dirty(connection);
-		return;
-	}
-	if (exchange->body_buffer.length > 0) {
-		exchange->body = exchange->body_buffer.bytes;
-		exchange->body_length = exchange->body_buffer.length;
-	}
-	if (!must_wait(connection, exchange))
-		dispatch_body(exchange);
-	else if (exchange_keep_body(exchange) == ERR_OK)
-		connection->held = exchange;
-	else
-		exchange_error(exchange, ERR_INTERNAL, NULL, "the server has no memory left; try again");
-}
-
 /* True if something was taken and the body goes on or is done. */
 static bool parse_body(struct connection *connection)
 {
 	const char *payload, *problem = "";
-	size_t consumed = 0, length = 0;
+	size_t consumed = 0, length = 0, taken = 0;
+	struct exchange *exchange = connection->reading;
 	uint64_t most = connection->owner->worker->inherit.common.settings.max_body_bytes;
 	enum error error = http_body_next(&connection->body, (const char *)connection->in + connection->in_start, connection->in_end - connection->in_start,
 	                                  &consumed, &payload, &length, &problem);
-	if (error == ERR_OK && connection->body.taken > most) {
+	if (error == ERR_OK && !exchange->unpack && connection->body.taken > most)
 		error = ERR_PAYLOAD_TOO_LARGE;
-		problem = "the body is larger than TOPICS_MAX_BODY_BYTES allows";
-	}
-	if (error == ERR_OK && take_payload(connection, payload, length) != ERR_OK) {
-		error = ERR_INTERNAL;
-		problem = "the server has no memory left for this body";
-	}
+	if (error == ERR_OK)
+		error = connection_take_payload(connection, payload, length, &taken, &problem);
 	if (error != ERR_OK) {
 		connection_refuse(connection, error, problem);
 		return false;
 	}
+	if (taken < length) {
+		http_body_unread(&connection->body, length - taken);
+		connection->in_start += consumed - (length - taken);
+		return false;
+	}
 	if (connection->body.done)
-		body_complete(connection); /* the payload may lie in the input buffer, which must not move before */
+		connection_body_complete(connection); /* the payload may lie in the input buffer, which must not move before */
 	connection->in_start += consumed;
 	return consumed > 0 || connection->body.done;
 }
@@ -249,20 +225,21 @@ static bool parse_head(struct connection *connection)
 		connection_refuse(connection, error, problem);
 		return false;
 	}
+	if (!connection_has_budget(connection, false))
+		return false;
 	begin_exchange(connection, &head, bytes, consumed);
 	connection->in_start += consumed;
 	if (!connection->dead && connection->reading != NULL && connection->body.done)
-		body_complete(connection);
-	return !connection->dead;
+		connection_body_complete(connection);
+	return true;
 }
 
-void connection_parse(struct connection *connection)
+static void parse(struct connection *connection)
 {
 	if (connection->busy)
 		return;
 	connection->busy = true;
-	while (!connection->dead && !connection->no_more && connection->held == NULL && connection->queued < PIPELINE_MAX + (connection->reading != NULL) &&
-	       (connection->in_start < connection->in_end) && connection->unsent < UNSENT_MAX)
+	while (!connection->dead && !connection->no_more && connection->in_start < connection->in_end && connection_may_read(connection))
 		if (!(connection->reading != NULL ? parse_body(connection) : parse_head(connection)))
 			break;
 	connection->busy = false;
@@ -270,14 +247,19 @@ void connection_parse(struct connection *connection)
 		return;
 	if (connection->in_start == connection->in_end) {
 		connection->in_start = connection->in_end = 0;
-		if (connection->in_room > READ_ROOM) {
-			free(connection->in);
-			connection->in = NULL;
-			connection->in_room = 0;
-		}
+		give_room_back(connection);
 	}
 	if (connection->no_more)
 		connection->in_start = connection->in_end = 0;
+}
+
+void connection_go_on(struct connection *connection)
+{
+	parse(connection);
+	if (connection->dead)
+		return;
+	connection_update_reading(connection);
+	connection_update_phase(connection);
 }
 
 static void drop_input(struct connection *connection)
@@ -329,10 +311,8 @@ void connection_on_readable(evutil_socket_t fd, short what, void *context)
 			connection_update_reading(connection);
 		return;
 	}
-	connection->progress_us = worker_now_us();
 	connection->in_end += (size_t)n;
+	connection_came(connection, (size_t)n);
 	counters_add(&connection->owner->worker->counters->bytes_in_total, (uint64_t)n);
-	connection_parse(connection);
-	if (!connection->dead)
-		connection_update_reading(connection);
+	connection_go_on(connection);
 }

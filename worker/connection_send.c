@@ -1,4 +1,7 @@
 #include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stddef.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -9,9 +12,9 @@ enum { IOVECS = 32 };
 
 void connection_answered(struct connection *connection, struct exchange *exchange)
 {
-	size_t size = exchange->answer_head_length + exchange->answer.length;
-	connection->unsent += size;
-	connection->owner->budget_used += exchange->answer.length;
+	if (connection->unsent == 0)
+		connection->send_deadline_us = 0;
+	connection->unsent += exchange->answer_head_length + exchange->answer.length;
 	if (exchange->close_after) {
 		connection->close_after = true;
 		connection->no_more = true;
@@ -53,9 +56,11 @@ static void advance(struct connection *connection, size_t sent)
 		if (connection->first == NULL)
 			connection->last = NULL;
 		connection->queued--;
-		connection->owner->budget_used -= exchange->answer.length;
 		exchange_free(&exchange);
+		connection_give_up_pass(connection);
 	}
+	if (connection->queued == 0 && connection->phase == PHASE_IDLE)
+		connection->deadline_us = 0; /* the wait for the next request begins now */
 }
 
 static bool all_sent(const struct connection *connection)
@@ -83,7 +88,6 @@ void connection_send(struct connection *connection)
 			connection_kill(connection);
 			return;
 		}
-		connection->progress_us = worker_now_us();
 		counters_add(&connection->owner->worker->counters->bytes_out_total, (uint64_t)sent);
 		advance(connection, (size_t)sent);
 	}
@@ -93,4 +97,13 @@ void connection_send(struct connection *connection)
 		connection_linger(connection);
 	else if (connection->half_closed && connection->queued == 0)
 		connection_kill(connection);
+}
+
+uint64_t connection_acked(const struct connection *connection)
+{
+	struct tcp_info info = { 0 };
+	socklen_t size = sizeof info;
+	if (getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 || size < offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked)
+		return 0;
+	return info.tcpi_bytes_acked;
 }

@@ -3,23 +3,26 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "worker/api.h"
+#include "worker/negotiate.h"
 #include "worker/route.h"
 #include "worker/worker.h"
 
-static bool is_identity(struct slice coding)
+/* A gzip file of incompressible bytes is a little larger than they are. */
+static uint64_t most_as_sent(const struct exchange *exchange, uint64_t most)
 {
-	return coding.at == NULL || coding.length == 0 || (coding.length == 8 && strncasecmp(coding.at, "identity", 8) == 0);
+	return exchange->unpack ? most + most / 1000 + 1024 : most;
 }
 
 static void refuse_type(struct exchange *exchange, enum error error)
 {
-	if (error == ERR_UNSUPPORTED_MEDIA_TYPE)
+	if (error == ERR_UNSUPPORTED_MEDIA_TYPE) {
+		exchange_header(exchange, "Accept", "application/json");
 		exchange_error(exchange, error, NULL, "add the header 'Content-Type: application/json'; the body must be JSON");
-	else
+	} else {
 		exchange_error(exchange, error, NULL, "the body is empty; a JSON object is wanted");
+	}
 }
 
 static void answer_options(struct exchange *exchange)
@@ -67,22 +70,32 @@ void dispatch_head(struct exchange *exchange, const struct http_head *head, stru
 		return;
 	}
 	bool empty = !head->chunked && head->length == 0;
-	if (!empty && method->body != BODY_IGNORED && !is_identity(exchange->content_encoding)) {
-		exchange_error(exchange, ERR_UNSUPPORTED_MEDIA_TYPE, NULL, "remove the header Content-Encoding: bodies are taken as they are");
+	enum coding coding = empty || method->body == BODY_IGNORED ? CODING_IDENTITY : negotiate_coding(exchange->content_encoding);
+	if (coding == CODING_OTHER) {
+		exchange_header(exchange, "Accept-Encoding", "gzip, identity");
+		exchange_error(exchange, ERR_UNSUPPORTED_MEDIA_TYPE, NULL, "send the body with 'Content-Encoding: gzip', or as it is without this header");
 		return;
 	}
+	exchange->unpack = coding == CODING_GZIP;
+	exchange->drop_body = method->body == BODY_IGNORED;
 	/* A chunked body may turn out to be empty: then the rule is looked at once more. */
 	error = route_check_type(method->body, exchange->content_type, empty);
 	if (error != ERR_OK && !(head->chunked && exchange->content_type.at == NULL)) {
 		refuse_type(exchange, error);
 		return;
 	}
-	if (head->length > settings->max_body_bytes) {
-		char detail[48];
-		snprintf(detail, sizeof detail, "{\"max\":%" PRIu64 "}", settings->max_body_bytes);
+	if (head->length > most_as_sent(exchange, settings->max_body_bytes)) {
 		exchange->close_after = true;
-		exchange_error(exchange, ERR_PAYLOAD_TOO_LARGE, detail, "the body is larger than %" PRIu64 " bytes", settings->max_body_bytes);
+		dispatch_too_large(exchange);
 	}
+}
+
+void dispatch_too_large(struct exchange *exchange)
+{
+	uint64_t most = exchange->worker->inherit.common.settings.max_body_bytes;
+	char detail[48];
+	snprintf(detail, sizeof detail, "{\"max\":%" PRIu64 "}", most);
+	exchange_error(exchange, ERR_PAYLOAD_TOO_LARGE, detail, "the body is larger than the %" PRIu64 " bytes that TOPICS_MAX_BODY_BYTES allows", most);
 }
 
 void dispatch_body(struct exchange *exchange)

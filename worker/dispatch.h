@@ -7,6 +7,9 @@
 /* Routes the exchange and refuses what its head alone shows to be wrong (then it is done). */
 void dispatch_head(struct exchange *exchange, const struct http_head *head, struct slice target);
 
+/* 413: the body, as it is or inflated, is larger than the limit. */
+void dispatch_too_large(struct exchange *exchange);
+
 /* The body is there (exchange->body): calls the handler. */
 void dispatch_body(struct exchange *exchange);
 

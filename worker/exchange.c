@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/compress.h"
 #include "worker/connection.h"
 #include "worker/json.h"
+#include "worker/negotiate.h"
 #include "worker/route.h"
 #include "worker/text.h"
 #include "worker/waiting.h"
@@ -22,6 +24,11 @@ enum error buffer_reserve(struct buffer *buffer, size_t more)
 		return ERR_OK;
 	while (room < buffer->length + more)
 		room *= 2;
+	return buffer_grow(buffer, room);
+}
+
+enum error buffer_grow(struct buffer *buffer, size_t room)
+{
 	uint8_t *bytes = realloc(buffer->bytes, room);
 	if (bytes == NULL)
 		return ERR_NOMEM;
@@ -120,19 +127,35 @@ static uint8_t *put_status(uint8_t *at, int status)
 	return text_word(text_word(at, reason_of(status)), "\r\n");
 }
 
-/* Writes the head of the answer and hands the exchange to its connection. EXCHANGE_ANSWER_HEAD holds what stands here beside the extra headers. */
-static void finish(struct exchange *exchange, int status, const char *content_type)
+/* Which request fields the choice of this form rested on (RFC 9110 12.5.5); a POST's answer is not cached, but may have been a choice all the same. */
+static uint8_t *put_vary(const struct exchange *exchange, uint8_t *at, bool bodiless)
 {
+	bool get = exchange->method == METHOD_GET || exchange->method == METHOD_HEAD, error = exchange->status >= 400;
+	if (!get && !error && (bodiless || exchange->answer.length <= COMPRESS_MIN) && !exchange->gzipped)
+		return at;
+	return text_word(at, error ? "Vary: Accept, Accept-Encoding\r\n" : "Vary: Accept-Encoding\r\n");
+}
+
+static uint8_t *put_body_fields(const struct exchange *exchange, uint8_t *at)
+{
+	at = text_word(text_word(at, "Content-Type: "), exchange->answer_type);
+	at = text_u64(text_word(at, "\r\nContent-Length: "), exchange->answer.length);
+	return text_word(at, exchange->gzipped ? "\r\nContent-Encoding: gzip\r\n" : "\r\n");
+}
+
+/* Writes the head of the answer and hands the exchange to its connection. EXCHANGE_ANSWER_HEAD holds what stands here beside the extra headers. */
+static void answer_ready(struct exchange *exchange)
+{
+	int status = exchange->status;
 	bool bodiless = status == 204 || status == 304;
 	struct counters *counters = exchange->worker->counters;
 	uint8_t *head = (uint8_t *)exchange->answer_head, *at = put_status(head, status);
 	if (connection_draining(exchange->connection))
 		exchange->close_after = true;
-	if (!bodiless) {
-		at = text_word(text_word(at, "Content-Type: "), content_type);
-		at = text_u64(text_word(at, "\r\nContent-Length: "), exchange->answer.length);
-		at = text_word(at, "\r\n");
-	}
+	at = text_word(text_word(text_word(at, "Date: "), connections_date(exchange->worker->connections)), "\r\n");
+	if (!bodiless)
+		at = put_body_fields(exchange, at);
+	at = put_vary(exchange, at, bodiless);
 	at = text_bytes(at, exchange->headers, exchange->headers_length);
 	if (exchange->close_after)
 		at = text_word(at, "Connection: close\r\n");
@@ -149,7 +172,28 @@ static void finish(struct exchange *exchange, int status, const char *content_ty
 	exchange->done = true;
 	exchange->parked = NULL;
 	exchange->cancel = NULL;
+	exchange_account(exchange);
 	connection_answered(exchange->connection, exchange);
+}
+
+static bool wants_gzip(const struct exchange *exchange)
+{
+	bool must = false;
+	return exchange->accept_encoding.at != NULL && exchange->status != 204 && exchange->status != 304 &&
+	       negotiate_gzip(exchange->accept_encoding, &must) && (must || exchange->answer.length > COMPRESS_MIN);
+}
+
+static void finish(struct exchange *exchange, int status, const char *content_type)
+{
+	exchange->status = status;
+	exchange->answer_type = content_type;
+	exchange->parked = NULL;
+	exchange->cancel = NULL;
+	exchange->body = NULL; /* what is answered needs its question no longer */
+	buffer_free(&exchange->body_buffer);
+	exchange_account(exchange);
+	if (!wants_gzip(exchange) || connections_compress(exchange->worker->connections, exchange, answer_ready))
+		answer_ready(exchange);
 }
 
 /* Where the same figures go twice: into `performance` and into the header Server-Timing. */
@@ -201,11 +245,6 @@ void exchange_plain(struct exchange *exchange, int status, const char *content_t
 		finish(exchange, status, content_type);
 }
 
-static bool contains(struct slice text, const char *word)
-{
-	return text.at != NULL && memmem(text.at, text.length, word, strlen(word)) != NULL;
-}
-
 static unsigned retry_seconds(enum error error)
 {
 	return error == ERR_READ_ONLY || error == ERR_STORAGE_FAILED ? 5 : 1;
@@ -215,13 +254,14 @@ void exchange_error(struct exchange *exchange, enum error error, const char *det
 {
 	char message[MESSAGE_MAX];
 	int status = error_status(error);
-	bool problem = contains(exchange->accept, "application/problem+json");
+	bool problem = negotiate_problem(exchange->accept);
 	va_list arguments;
 	va_start(arguments, format);
 	vsnprintf(message, sizeof message, format, arguments);
 	va_end(arguments);
 	exchange->answer.length = 0;
-	exchange->headers_length = error == ERR_METHOD_NOT_ALLOWED ? exchange->headers_length : 0; /* Allow stays */
+	if (error != ERR_METHOD_NOT_ALLOWED && error != ERR_UNSUPPORTED_MEDIA_TYPE) /* there they say what would be taken */
+		exchange->headers_length = 0;
 	if (status == 429 || status == 503)
 		exchange_header(exchange, "Retry-After", "%u", retry_seconds(error));
 	if (problem)
@@ -253,11 +293,10 @@ enum error exchange_keep_body(struct exchange *exchange)
 {
 	if (exchange->body == NULL || exchange->body == exchange->body_buffer.bytes)
 		return ERR_OK;
-	size_t before = exchange->body_buffer.room;
 	enum error error = buffer_reserve(&exchange->body_buffer, exchange->body_length);
 	if (error != ERR_OK)
 		return error;
-	connections_charge(exchange->worker->connections, exchange->body_buffer.room - before);
+	exchange_account(exchange);
 	memcpy(exchange->body_buffer.bytes, exchange->body, exchange->body_length);
 	exchange->body_buffer.length = exchange->body_length;
 	exchange->body = exchange->body_buffer.bytes;

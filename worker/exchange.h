@@ -13,6 +13,7 @@
 
 struct worker;
 struct connection;
+struct inflater;
 struct route;
 
 struct slice { const char *at; size_t length; };
@@ -22,6 +23,7 @@ enum method { METHOD_GET, METHOD_HEAD, METHOD_POST, METHOD_PUT, METHOD_PATCH, ME
 /* A growable run of bytes that an answer is rendered into. */
 struct buffer { uint8_t *bytes; size_t length; size_t room; };
 enum error buffer_reserve(struct buffer *buffer, size_t more); /* at least `more` bytes beyond length */
+enum error buffer_grow(struct buffer *buffer, size_t room);    /* to exactly this room, which is more than it has */
 void buffer_free(struct buffer *buffer);
 
 enum { EXCHANGE_HEAD_ROOM = 2048, EXCHANGE_ANSWER_HEAD = 2048 };
@@ -37,7 +39,10 @@ struct exchange {
 	struct slice content_type, content_encoding, accept, accept_encoding, authorization, idempotency_key, if_none_match;
 	const uint8_t *body;
 	size_t body_length;
-	struct buffer body_buffer;    /* owns the body when it came in pieces or was kept */
+	struct buffer body_buffer;    /* owns the body when it came in pieces, was inflated or was kept */
+	bool unpack;                  /* the body comes as gzip */
+	bool drop_body;               /* the route has no use for one */
+	struct inflater *inflater;    /* of the worker's pool, while such a body comes */
 	char head_room[EXCHANGE_HEAD_ROOM];
 	char *head_large;             /* owned: a head that does not fit there */
 	uint64_t started_us;          /* CLOCK_MONOTONIC, when the head was complete */
@@ -46,6 +51,10 @@ struct exchange {
 	struct buffer answer;         /* body rendered so far */
 	char headers[1024];           /* extra header lines, each with CRLF */
 	size_t headers_length;
+	int status;                   /* once it has ended; 0 before */
+	const char *answer_type;      /* its Content-Type; static text */
+	bool gzipped;                 /* `answer` is gzip */
+	struct exchange *next_compressed;
 	int64_t wal_us, sync_us, throttle_us; /* for `performance` and Server-Timing; -1: does not apply */
 	int64_t records_scanned;      /* -1: does not apply */
 	char answer_head[EXCHANGE_ANSWER_HEAD];
@@ -59,7 +68,8 @@ struct exchange {
 	struct worker *worker;
 	struct connection *connection;
 	struct exchange *next;        /* in the connection's order */
-	bool done;
+	size_t charged;               /* to the worker's budget: exchange_account */
+	bool done;                    /* head and body of the answer are ready to leave */
 	bool close_after;
 	bool out_of_memory;           /* while rendering */
 	bool discard;                 /* answered before its body came: what comes of it is dropped */
@@ -68,6 +78,9 @@ struct exchange {
 /* A fresh exchange from the worker's pool, NULL when memory is out; and back into it. */
 struct exchange *exchange_new(struct worker *worker, struct connection *connection);
 void exchange_free(struct exchange **exchange);
+
+/* Tells the worker's budget what this exchange holds now: its body so far, and its answer once it has ended. */
+void exchange_account(struct exchange *exchange);
 
 /* Copies the body if it does not belong to the exchange yet: for a handler that parks and will read it again. ERR_NOMEM. */
 enum error exchange_keep_body(struct exchange *exchange);

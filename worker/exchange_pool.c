@@ -1,11 +1,11 @@
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "worker/connection_internal.h"
+#include "worker/gzip.h"
 #include "worker/worker.h"
 
-enum { POOL_MAX = 1024 };
+enum { POOL_MAX = 1024, INFLATERS_MAX = 32, KEEP_ANSWER = 64 * 1024 };
 
 struct exchange *exchange_new(struct worker *worker, struct connection *connection)
 {
@@ -37,11 +37,11 @@ void exchange_free(struct exchange **out)
 	struct exchange *exchange = *out;
 	struct connections *connections = exchange->worker->connections;
 	*out = NULL;
-	assert(connections->budget_used >= exchange->body_buffer.room);
-	connections->budget_used -= exchange->body_buffer.room;
+	connections->budget_used -= exchange->charged;
 	free(exchange->head_large);
+	exchange_release_inflater(exchange);
 	buffer_free(&exchange->body_buffer);
-	if (exchange->answer.room > 64 * 1024)
+	if (exchange->answer.room > KEEP_ANSWER)
 		buffer_free(&exchange->answer);
 	if (connections->pooled < POOL_MAX) {
 		exchange->next = connections->pool;
@@ -53,6 +53,48 @@ void exchange_free(struct exchange **out)
 	free(exchange);
 }
 
+void exchange_account(struct exchange *exchange)
+{
+	struct connections *connections = exchange->worker->connections;
+	size_t holds = exchange->body_buffer.room + (exchange->inflater != NULL ? INFLATER_BYTES : 0) + (exchange->status != 0 ? exchange->answer.length : 0);
+	connections->budget_used += (uint64_t)holds - exchange->charged;
+	exchange->charged = holds;
+}
+
+/* ---- inflaters ---- */
+
+enum error exchange_inflater(struct exchange *exchange)
+{
+	struct connections *connections = exchange->worker->connections;
+	if (exchange->inflater != NULL)
+		return ERR_OK;
+	if (connections->inflaters != NULL) {
+		exchange->inflater = connections->inflaters;
+		connections->inflaters = inflater_next(exchange->inflater);
+		connections->inflaters_pooled--;
+		inflater_reset(exchange->inflater);
+	} else if (inflater_create(&exchange->inflater) != ERR_OK) {
+		return ERR_NOMEM;
+	}
+	exchange_account(exchange);
+	return ERR_OK;
+}
+
+void exchange_release_inflater(struct exchange *exchange)
+{
+	struct connections *connections = exchange->worker->connections;
+	if (exchange->inflater == NULL)
+		return;
+	if (connections->inflaters_pooled < INFLATERS_MAX) {
+		inflater_set_next(exchange->inflater, connections->inflaters);
+		connections->inflaters = exchange->inflater;
+		connections->inflaters_pooled++;
+		exchange->inflater = NULL;
+	} else {
+		inflater_destroy(&exchange->inflater);
+	}
+}
+
 void exchange_pool_empty(struct connections *connections)
 {
 	while (connections->pool != NULL) {
@@ -61,14 +103,9 @@ void exchange_pool_empty(struct connections *connections)
 		buffer_free(&exchange->answer);
 		free(exchange);
 	}
-}
-
-void connections_charge(struct connections *connections, size_t bytes)
-{
-	connections->budget_used += bytes;
-}
-
-bool connections_over_budget(const struct connections *connections)
-{
-	return connections->budget_used > connections->worker->inherit.common.settings.worker_budget_bytes;
+	while (connections->inflaters != NULL) {
+		struct inflater *inflater = connections->inflaters;
+		connections->inflaters = inflater_next(inflater);
+		inflater_destroy(&inflater);
+	}
 }

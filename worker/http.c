@@ -258,34 +258,39 @@ static enum error take_framing(struct http_head *head, const struct http_field *
 			return bad(problem, "Host stands twice");
 		head->host = field->value;
 	} else if (equals(field->name, "connection")) {
-		if (has_word(field->value, "close"))
-			head->keep_alive = false;
-		else if (head->minor == 0 && has_word(field->value, "keep-alive"))
-			head->keep_alive = true;
+		head->close |= has_word(field->value, "close");
+		head->keep_alive |= has_word(field->value, "keep-alive");
 	} else if (equals(field->name, "expect")) {
 		head->expect_continue = equals(field->value, "100-continue");
-		head->bad_expectation = !head->expect_continue;
+		head->bad_expectation |= !head->expect_continue;
 	}
 	return ERR_OK;
 }
 
 static enum error interpret(struct http_head *head, const char **problem)
 {
-	const struct { const char *name; struct slice *value; } wanted[] = {
-		{ "content-type", &head->content_type }, { "content-encoding", &head->content_encoding }, { "accept", &head->accept },
-		{ "accept-encoding", &head->accept_encoding }, { "authorization", &head->authorization },
-		{ "idempotency-key", &head->idempotency_key }, { "if-none-match", &head->if_none_match },
+	const struct { const char *name; struct slice *value; enum { SINGLE, LIST, FIRST } kind; } wanted[] = {
+		{ "content-type", &head->content_type, SINGLE }, { "content-encoding", &head->content_encoding, LIST }, { "accept", &head->accept, LIST },
+		{ "accept-encoding", &head->accept_encoding, LIST }, { "authorization", &head->authorization, FIRST },
+		{ "idempotency-key", &head->idempotency_key, SINGLE }, { "if-none-match", &head->if_none_match, LIST },
 	};
-	head->keep_alive = head->minor == 1;
 	for (unsigned i = 0; i < head->field_count; i++) {
 		const struct http_field *field = &head->fields[i];
 		enum error error = take_framing(head, field, problem);
 		if (error != ERR_OK)
 			return error;
-		for (unsigned w = 0; w < sizeof wanted / sizeof wanted[0]; w++)
-			if (wanted[w].value->at == NULL && equals(field->name, wanted[w].name))
+		for (unsigned w = 0; w < sizeof wanted / sizeof wanted[0]; w++) {
+			if (!equals(field->name, wanted[w].name))
+				continue;
+			if (wanted[w].value->at == NULL)
 				*wanted[w].value = field->value;
+			else if (wanted[w].kind == SINGLE)
+				return bad(problem, "Content-Type or Idempotency-Key stands twice");
+			else
+				head->repeated |= wanted[w].kind == LIST;
+		}
 	}
+	head->keep_alive = (head->minor == 1 || head->keep_alive) && !head->close;
 	if (head->chunked && head->has_length)
 		return bad(problem, "Content-Length and Transfer-Encoding exclude each other");
 	if (head->chunked && head->minor == 0)
@@ -324,6 +329,21 @@ enum error http_head_parse(const char *bytes, size_t length, struct http_head *h
 		error = interpret(head, problem);
 	*consumed = skipped + whole;
 	return error;
+}
+
+struct slice http_list_join(const struct http_head *head, const char *name, char *out)
+{
+	struct slice joined = { out, 0 };
+	for (unsigned i = 0; i < head->field_count; i++) {
+		const struct http_field *field = &head->fields[i];
+		if (!equals(field->name, name))
+			continue;
+		if (joined.length > 0)
+			out[joined.length++] = ',';
+		memcpy(out + joined.length, field->value.at, field->value.length);
+		joined.length += field->value.length;
+	}
+	return joined;
 }
 
 /* ---- bodies ---- */
@@ -456,4 +476,13 @@ enum error http_body_next(struct http_body *body, const char *bytes, size_t leng
 	default:
 		return next_trailer(body, bytes, length, consumed, problem);
 	}
+}
+
+void http_body_unread(struct http_body *body, size_t length)
+{
+	body->left += length;
+	body->taken -= length;
+	body->done = false;
+	if (body->chunked)
+		body->state = CHUNK_DATA;
 }

@@ -22,7 +22,8 @@ struct http_head {
 	int minor;
 	unsigned field_count;
 	struct http_field fields[HTTP_FIELDS_MAX];
-	bool has_length, chunked, keep_alive, expect_continue, bad_expectation;
+	bool has_length, chunked, close, keep_alive, expect_continue, bad_expectation;
+	bool repeated;        /* one of the list fields below stands more than once: the slice is the first of them (http_list_join) */
 	uint64_t length;
 	/* the fields that handlers want; length 0 with at NULL: absent */
 	struct slice host, content_type, content_encoding, accept, accept_encoding, authorization, idempotency_key, if_none_match;
@@ -44,6 +45,11 @@ struct http_body {
 	size_t trailers;      /* bytes of them so far */
 };
 
+/*
+ * The value of the list field `name` with all its lines joined by commas (RFC 9110 5.2), written to `out`, which has room for all of the head. The field is there.
+ */
+struct slice http_list_join(const struct http_head *head, const char *name, char *out);
+
 void http_body_begin(struct http_body *body, const struct http_head *head);
 
 /*
@@ -52,5 +58,8 @@ void http_body_begin(struct http_body *body, const struct http_head *head);
  */
 enum error http_body_next(struct http_body *body, const char *bytes, size_t length, size_t *consumed, const char **payload, size_t *payload_length,
                           const char **problem);
+
+/* Puts the last `length` bytes of the run that was found last back: they will be found again. */
+void http_body_unread(struct http_body *body, size_t length);
 
 #endif

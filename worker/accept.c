@@ -6,13 +6,14 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "worker/connection.h"
 #include "worker/worker.h"
 
-enum { ACCEPT_AT_ONCE = 4, LOOK_AWAY_US = 2000 };
+enum { ACCEPT_AT_ONCE = 4, LOOK_AWAY_US = 2000, RESERVE_LEAST = 64, RESERVE_MOST = 1024 };
 
 /*
  *                above its share                    LOOK_AWAY_US later
@@ -27,7 +28,17 @@ struct accepting {
 	struct event *back;    /* the time away is over */
 	bool away, insists;
 	bool paused;
+	uint64_t most;    /* connections: a quarter of the descriptors is kept for log files, which existing clients need to read */
 };
+
+static uint64_t most_connections(void)
+{
+	struct rlimit files;
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY)
+		return UINT64_MAX;
+	uint64_t all = files.rlim_cur, reserve = all / 4 < RESERVE_LEAST ? RESERVE_LEAST : all / 4 > RESERVE_MOST ? RESERVE_MOST : all / 4;
+	return all > 2 * reserve ? all - reserve : all / 2;
+}
 
 static void pause_accepting(struct accepting *accepting)
 {
@@ -77,6 +88,10 @@ static void on_connection(evutil_socket_t fd, short what, void *context)
 	}
 	accepting->insists = false;
 	for (unsigned i = 0; i < ACCEPT_AT_ONCE; i++) {
+		if (atomic_load_explicit(&worker->counters->connections, memory_order_relaxed) >= accepting->most) {
+			pause_accepting(accepting);
+			return;
+		}
 		int one = 1, socket = accept4(worker->inherit.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (socket < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -99,6 +114,7 @@ enum error accepting_create(struct accepting **out, struct worker *worker)
 	if (accepting == NULL)
 		return ERR_NOMEM;
 	accepting->worker = worker;
+	accepting->most = most_connections();
 	accepting->epoll = epoll_create1(EPOLL_CLOEXEC);
 	*out = accepting;
 	if (accepting->epoll < 0 || epoll_ctl(accepting->epoll, EPOLL_CTL_ADD, worker->inherit.listen_fd, &interest) != 0)

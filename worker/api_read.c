@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "worker/api.h"
+#include "worker/connection.h"
 #include "worker/json.h"
 #include "worker/read.h"
 #include "worker/waiting.h"
@@ -198,7 +199,7 @@ static void answer_read(struct exchange *exchange, struct question *q, void (*ha
 		.catalogue = catalogue, .slot = slot, .topic = numbers.id, .from_seq = q->from_seq,
 		.recreated = q->has_epoch && (q->epoch_length != 16 || memcmp(q->epoch, epoch, 16) != 0),
 		.limit = in_range(q->limit, READ_LIMIT_DEFAULT, worker->inherit.common.settings.max_limit),
-		.max_bytes = in_range(q->max_bytes, READ_BYTES_DEFAULT, READ_BYTES_MAX),
+		.max_bytes = connections_page_bytes(worker->connections, in_range(q->max_bytes, READ_BYTES_DEFAULT, READ_BYTES_MAX)),
 		.include_tags = q->include_tags, .include_meta = q->include_meta,
 		.nodes = q->nodes, .node_count = config.dedupe_node ? q->node_count : 0,
 	};

@@ -47,6 +47,9 @@ bool connections_compress(struct connections *connections, struct exchange *exch
 /* The time of day as a Date header has it. */
 const char *connections_date(struct connections *connections);
 
+/* How many bytes the page of a read may have now that asked for `wanted`: all, or a quarter of what is left of the budget, and never less than 64 KiB. */
+uint64_t connections_page_bytes(const struct connections *connections, uint64_t wanted);
+
 /* What exchanges hold of bodies and answers (exchange_account) is more than the worker's budget. */
 bool connections_over_budget(const struct connections *connections);
 

@@ -108,7 +108,8 @@ static void press(struct connections *connections, uint64_t least)
 		next = connection->next;
 		if (connection->slow < PRESSED_SWEEPS || held_bytes(connection) < least)
 			continue;
-		if (connection->unsent > 0 || connection->reading == NULL)
+		connection->slow = 0;
+		if (connection->reading == NULL || connection->no_more)
 			connection_kill(connection);
 		else
 			connection_refuse(connection, ERR_REQUEST_TIMEOUT, "the server's memory for bodies is used up, and this one comes too slowly; try again");

@@ -23,7 +23,8 @@ void connection_update_reading(struct connection *connection)
 	connection->paused = !read;
 	if (read) {
 		event_add(connection->readable, NULL);
-		connection->deadline_us += worker_now_us() - connection->paused_us;
+		if (!connection->lingering)
+			connection->deadline_us += worker_now_us() - connection->paused_us;
 	} else {
 		event_del(connection->readable);
 		connection->paused_us = worker_now_us();

@@ -5,6 +5,8 @@
 #include "worker/connection_internal.h"
 #include "worker/worker.h"
 
+enum { PAGE_LEAST = 64 * 1024 };
+
 /* ---- queues ---- */
 
 void connection_enqueue(struct connection *connection, enum connection_queue queue)
@@ -41,11 +43,18 @@ bool connections_over_budget(const struct connections *connections)
 	return connections->budget_used > budget(connections);
 }
 
+uint64_t connections_page_bytes(const struct connections *connections, uint64_t wanted)
+{
+	uint64_t all = budget(connections), left = all > connections->budget_used ? all - connections->budget_used : 0;
+	uint64_t most = left / 4 > PAGE_LEAST ? left / 4 : PAGE_LEAST;
+	return wanted < most ? wanted : most;
+}
+
 bool connection_has_budget(struct connection *connection, bool gathering)
 {
 	struct connections *connections = connection->owner;
-	/* A quarter more for new requests: bodies that wait for each other hold up no small request. */
-	uint64_t most = budget(connections) + (gathering ? 0 : budget(connections) / 4);
+	/* Twice as much for new requests, whose answers are small while it is used up: bodies that wait for each other hold up no small request. */
+	uint64_t most = budget(connections) * (gathering ? 1 : 2);
 	if (connections->budget_used <= most || connections->pass == connection)
 		return true;
 	if (connections->pass == NULL && connections->queue_first[WAITS_FOR_BUDGET] == NULL) {

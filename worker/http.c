@@ -191,18 +191,21 @@ static enum error tokenise(const char *bytes, size_t length, struct http_head *h
 	http_parser_init(&parser, HTTP_REQUEST);
 	parser.data = &collecting;
 	size_t used = http_parser_execute(&parser, &settings, bytes, length);
+	bool unknown = HTTP_PARSER_ERRNO(&parser) == HPE_INVALID_METHOD;
+	if (unknown) {
+		size_t method = (size_t)((const char *)memchr(bytes, ' ', length) - bytes); /* check_head has found it */
+		http_parser_init(&parser, HTTP_REQUEST);
+		http_parser_execute(&parser, &settings, "GET", 3);
+		used = http_parser_execute(&parser, &settings, bytes + method, length - method);
+	}
 	enum http_errno error = HTTP_PARSER_ERRNO(&parser);
 	if (collecting.too_many) {
 		*problem = "the request has more than 100 header fields";
 		return ERR_HEADERS_TOO_LARGE;
 	}
-	if (error == HPE_INVALID_METHOD) {
-		*problem = "this method is not known";
-		return ERR_METHOD_NOT_ALLOWED;
-	}
 	if ((error != HPE_OK && error != HPE_PAUSED) || used == 0 || head->target.at == NULL)
 		return bad(problem, http_errno_description(error));
-	head->method = method_of(parser.method);
+	head->method = unknown ? METHOD_OTHER : method_of(parser.method);
 	head->minor = parser.http_minor;
 	return ERR_OK;
 }

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -52,11 +53,12 @@ def name_of(pid):
 
 
 class Server:
-    def __init__(self, data=None, settings=None, options=()):
+    def __init__(self, data=None, settings=None, options=(), most_files=None):
         self.root = tempfile.mkdtemp(prefix="topics-test-")
         self.data = data or os.path.join(self.root, "data")
         self.settings = dict(settings or {})
         self.options = list(options)
+        self.most_files = most_files  # RLIMIT_NOFILE of every process of it
         self.process = None
         self.port = None
         self.starts = 0
@@ -71,8 +73,11 @@ class Server:
         env.update({k: str(v) for k, v in extra.items()})
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([topicsd_path()] + self.options, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            start_new_session=True)
+                                            start_new_session=True, preexec_fn=self._limit if self.most_files else None)
         return self
+
+    def _limit(self):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.most_files, self.most_files))
 
     def start(self, **extra):
         self.spawn(**extra)

@@ -223,6 +223,18 @@ static bool decimal(struct slice value, uint64_t *out)
 	return value.length > 0;
 }
 
+/* What a host with its port may consist of (RFC 3986 3.2.2); it decides nothing here, but whoever stands in between may have read it otherwise. */
+static bool is_host(struct slice value)
+{
+	static const char marks[] = "-._~%!$&'()*+,;=:[]";
+	for (size_t i = 0; i < value.length; i++) {
+		char c = value.at[i];
+		if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c != 0 && strchr(marks, c) != NULL)))
+			return false;
+	}
+	return true;
+}
+
 static bool has_word(struct slice list, const char *word)
 {
 	size_t at = 0, n = strlen(word);
@@ -259,6 +271,8 @@ static enum error take_framing(struct http_head *head, const struct http_field *
 	} else if (equals(field->name, "host")) {
 		if (head->host.at != NULL)
 			return bad(problem, "Host stands twice");
+		if (!is_host(field->value))
+			return bad(problem, "Host holds something that is no host and port");
 		head->host = field->value;
 	} else if (equals(field->name, "connection")) {
 		head->close |= has_word(field->value, "close");

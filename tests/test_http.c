@@ -115,6 +115,79 @@ static void broken_chunks_are_refused_in_pieces_of_any_size(void **state)
 			assert_int_equal(decode(broken[i], piece, out), -1);
 }
 
+/* Takes at most `take` bytes of every run and puts the others back, as a connection does that has no room for more. */
+static int decode_hesitantly(const char *text, struct http_head *framing, size_t take, char *out)
+{
+	struct http_body body;
+	size_t at = 0, length = strlen(text);
+	int n = 0;
+	http_body_begin(&body, framing);
+	while (!body.done) {
+		const char *payload, *why;
+		size_t consumed = 0, run = 0;
+		assert_int_equal(http_body_next(&body, text + at, length - at, &consumed, &payload, &run, &why), ERR_OK);
+		size_t back = run > take ? run - take : 0;
+		memcpy(out + n, payload, run - back);
+		n += (int)(run - back);
+		if (back > 0)
+			http_body_unread(&body, back);
+		at += consumed - back;
+		assert_int_equal(body.taken, n);
+	}
+	assert_int_equal(at, length);
+	return n;
+}
+
+static void what_is_put_back_of_a_body_comes_again(void **state)
+{
+	struct http_head chunked = { .chunked = true }, plain = { .has_length = true, .length = 11 };
+	char out[64];
+	(void)state;
+	for (size_t take = 1; take < 12; take++) {
+		assert_int_equal(decode_hesitantly("b\r\nhello world\r\n2\r\n!!\r\n0\r\n\r\n", &chunked, take, out), 13);
+		assert_memory_equal(out, "hello world!!", 13);
+		assert_int_equal(decode_hesitantly("hello world", &plain, take, out), 11);
+		assert_memory_equal(out, "hello world", 11);
+	}
+}
+
+static void lists_on_several_lines_are_joined(void **state)
+{
+	char out[256];
+	(void)state;
+	assert_int_equal(parse("GET / HTTP/1.1\r\nHost: h\r\nAccept: a/b\r\nX: y\r\naccept: c/d;q=0.5\r\nAccept:\r\n\r\n"), ERR_OK);
+	assert_true(head.repeated);
+	struct slice joined = http_list_join(&head, "accept", out);
+	assert_int_equal(joined.length, 14);
+	assert_memory_equal(joined.at, "a/b,c/d;q=0.5,", 14);
+	assert_int_equal(parse("GET / HTTP/1.1\r\nHost: h\r\nAccept: a/b\r\nAccept-Encoding: gzip\r\n\r\n"), ERR_OK);
+	assert_false(head.repeated);
+	assert_int_equal(parse("POST / HTTP/1.1\r\nHost: h\r\nContent-Type: a/b\r\nContent-Type: a/b\r\n\r\n"), ERR_INVALID_REQUEST);
+	assert_int_equal(parse("POST / HTTP/1.1\r\nHost: h\r\nIdempotency-Key: a\r\nIdempotency-Key: a\r\n\r\n"), ERR_INVALID_REQUEST);
+}
+
+static void a_method_that_nobody_knows_is_well_formed(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("BREW /v0/topics HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n"), ERR_OK);
+	assert_int_equal(head.method, METHOD_OTHER);
+	assert_memory_equal(head.target.at, "/v0/topics", head.target.length);
+	assert_int_equal(head.length, 3);
+	assert_int_equal(head.field_count, 2);
+	assert_int_equal(parse("BR(W /v0/topics HTTP/1.1\r\nHost: h\r\n\r\n"), ERR_INVALID_REQUEST);
+}
+
+static void close_wins_over_keep_alive(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"), ERR_OK);
+	assert_true(head.keep_alive);
+	assert_int_equal(parse("GET / HTTP/1.0\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n"), ERR_OK);
+	assert_false(head.keep_alive);
+	assert_int_equal(parse("GET / HTTP/1.1\r\nHost: h\r\nExpect: moon\r\nExpect: 100-continue\r\n\r\n"), ERR_OK);
+	assert_true(head.bad_expectation);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -123,6 +196,10 @@ int main(void)
 		cmocka_unit_test(framing_in_doubt_is_refused),
 		cmocka_unit_test(chunked_bodies_are_the_same_in_pieces_of_any_size),
 		cmocka_unit_test(broken_chunks_are_refused_in_pieces_of_any_size),
+		cmocka_unit_test(what_is_put_back_of_a_body_comes_again),
+		cmocka_unit_test(lists_on_several_lines_are_joined),
+		cmocka_unit_test(a_method_that_nobody_knows_is_well_formed),
+		cmocka_unit_test(close_wins_over_keep_alive),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

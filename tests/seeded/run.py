@@ -74,6 +74,11 @@ BUGS = [
      "return log->settling && frontier > log->settling_frontier ? log->settling_frontier : frontier;", "return frontier;", LOG_RECOVER),
     ("I-9 the ring is read past its end", "common/ring_consumer.c",
      "length <= to_end &&", "", ("tests/test_ring", [])),
+    ("G1 two hosts pass", "worker/http.c", "\t\tif (head->host.at != NULL)\n", "\t\tif (head->host.at != NULL && head->close)\n", ("tests/test_http", [])),
+    ("G11 another version passes", "worker/http.c", "if (version[5] != '1' || version[7] > '1')", "if (version[7] > '1')", ("tests/test_http", [])),
+    ("G3 what was put back of a chunk is lost", "worker/http.c", "\t\tbody->state = CHUNK_DATA;\n}", "\t\tbody->state = CHUNK_DATA_END;\n}", ("tests/test_http", [])),
+    ("G13 a gzip body may end anywhere", "worker/gzip.c", "return inflater->between && inflater->any;", "return true;", ("tests/test_gzip", [])),
+    ("gzip goes to who refuses it", "worker/negotiate.c", "return gzip > 0 && gzip >= identity;", "return gzip >= 0 && gzip >= identity;", ("tests/test_negotiate", [])),
 ]
 
 

@@ -591,6 +591,32 @@ static void worker_is_woken_once_a_round(void **state)
 	assert_int_equal(f->workers[0].woken, before + 1);
 }
 
+static void worker_that_watches_is_woken_once_for_what_others_write_and_no_longer_when_it_stops(void **state)
+{
+	struct engine_fixture *f = *state;
+	struct engine_worker *other = &f->workers[1];
+	unsigned before;
+
+	make_topic(f, "t", DURABILITY_FSYNC);
+	before = other->woken;
+	engine_answered(f, engine_append(f, "t", 1, NULL));
+	assert_int_equal(other->woken, before);
+
+	atomic_store(&other->counters->watching, 1);
+	(void)engine_append(f, "t", 1, NULL);
+	(void)engine_append(f, "t", 1, NULL);
+	engine_one_round(f);
+	assert_int_equal(other->woken, before); /* nothing is published before its sync */
+	assert_true(engine_end_sync(f));
+	engine_one_round(f);
+	assert_int_equal(engine_numbers(f, "t").head, 3);
+	assert_int_equal(other->woken, before + 1);
+
+	atomic_store(&other->counters->watching, 0);
+	engine_answered(f, engine_append(f, "t", 1, NULL));
+	assert_int_equal(other->woken, before + 1);
+}
+
 static void entries_are_released_when_written_though_their_answers_wait(void **state)
 {
 	struct engine_fixture *f = *state;
@@ -680,6 +706,7 @@ int main(void)
 		TEST(worker_that_reads_no_answers_holds_up_itself_alone),
 		TEST(groups_are_cut_at_a_mebibyte_and_the_owner_is_told_to_call_again),
 		TEST(worker_is_woken_once_a_round),
+		TEST(worker_that_watches_is_woken_once_for_what_others_write_and_no_longer_when_it_stops),
 		TEST(entries_are_released_when_written_though_their_answers_wait),
 		TEST(sync_mark_follows_one_quiet_interval_once),
 		TEST(a_stop_while_a_sync_runs_waits_for_it_and_is_clean),

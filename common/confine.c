@@ -22,7 +22,8 @@ static const char *const calls_of_both[] = {
 static const char *const calls_of_logd[] = { "fallocate", "fdatasync", "fstatfs", "fsync", "openat", "pwrite64", "readlink", "statx", "unlinkat" };
 
 /* A worker also serves connections; it opens no path. */
-static const char *const calls_of_worker[] = { "accept4", "getpeername", "getsockname", "getsockopt", "recvfrom", "sendto", "setsockopt", "shutdown", "lseek" };
+static const char *const calls_of_worker[] = { "accept4", "getpeername", "getsockname", "getsockopt", "recvfrom", "sendto", "setsockopt", "shutdown", "lseek",
+	"fstatfs" };
 
 static int allow(scmp_filter_ctx filter, const char *const *calls, size_t count)
 {

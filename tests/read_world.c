@@ -1,3 +1,4 @@
+#include <event2/event.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +11,11 @@
 #include <cmocka.h>
 
 #include "tests/read_world.h"
+
+static void on_wake(void *context)
+{
+	((struct read_world *)context)->woken = true;
+}
 
 int read_world_set_up(void **state)
 {
@@ -35,11 +41,29 @@ int read_world_tear_down(void **state)
 	return 0;
 }
 
+/* Turns and reader threads are waited for; a file that has not come is not. */
+enum error read_on(struct read_world *w)
+{
+	struct reading *reading = NULL;
+	enum error error = reading_begin(w->f->worker.reader, on_wake, w, &reading);
+	assert_int_equal(error, ERR_OK);
+	while ((error = reading_go_on(reading, &w->request, &w->out)) == ERR_AGAIN && reading_page(reading)->waits != READING_WAITS_FOR_FILE) {
+		bool disk = reading_page(reading)->waits == READING_WAITS_FOR_DISK;
+		while (disk && !w->woken)
+			event_base_loop(w->f->worker.base, EVLOOP_ONCE);
+		w->woken = false;
+		w->turns++;
+	}
+	w->page = *reading_page(reading);
+	reading_end(&reading);
+	return error;
+}
+
 enum error read_from(struct read_world *w, uint64_t from_seq)
 {
 	w->request.from_seq = from_seq;
 	w->out.length = 0;
-	return read_page(w->f->worker.reader, &w->request, &w->out, &w->page);
+	return read_on(w);
 }
 
 void records_are(struct read_world *w, uint64_t from, uint64_t to, uint64_t without)

@@ -13,12 +13,16 @@ struct read_world {
 	struct read_request request;
 	struct buffer out;
 	struct read_page page;
+	bool woken;          /* a reader thread is done */
+	unsigned turns;      /* that readings have waited for */
 };
 
 int read_world_set_up(void **state);
 int read_world_tear_down(void **state);
 
 /* A page into w->page and w->out. */
+/* A page from the request as it is, behind what `out` holds. */
+enum error read_on(struct read_world *w);
 enum error read_from(struct read_world *w, uint64_t from_seq);
 /* Asserts that what was read is the records `from`..`to`, each with its own data (none: to < from), but those below 64 whose bit stands in `without`. */
 void records_are(struct read_world *w, uint64_t from, uint64_t to, uint64_t without);

@@ -42,7 +42,12 @@ static uint64_t asked(struct worker_fixture *f)
 
 static enum error get(struct worker_fixture *f, uint64_t id, int *fd)
 {
-	return files_get(f->worker.files, 'w', id, fd);
+	struct log_file *file = NULL;
+	enum error error = files_get(f->worker.files, 'w', id, &file);
+	if (error == ERR_OK)
+		*fd = file->fd;
+	files_release(&file);
+	return error;
 }
 
 static void unknown_file_is_asked_for_once_and_served_when_it_has_come(void **state)
@@ -66,9 +71,11 @@ static void file_that_comes_calls_those_who_wait_for_it(void **state)
 	waiting_for_file(f->worker.waiting, seven, 7, fixture_catch);
 	waiting_for_file(f->worker.waiting, eight, 8, fixture_catch);
 	files_given(f->worker.files, 'w', 7, any_descriptor(), 0);
+	waiting_run(f->worker.waiting);
 	assert_int_equal(f->caught_count, 3);
 	assert_ptr_equal(f->caught[2], seven);
 	files_given(f->worker.files, 'w', 8, -1, EIO);
+	waiting_run(f->worker.waiting);
 	assert_int_equal(f->caught_count, 4);
 }
 
@@ -118,6 +125,24 @@ static void retired_file_is_closed_and_another_retired_one_is_no_matter(void **s
 	files_close(f->worker.files, 7);
 	assert_false(is_open(given));
 	assert_int_equal(get(f, 7, &fd), ERR_AGAIN);
+}
+
+static void retired_file_stays_open_for_who_holds_it(void **state)
+{
+	struct worker_fixture *f = *state;
+	struct log_file *held = NULL;
+	int given = any_descriptor();
+	files_given(f->worker.files, 'w', 7, given, 0);
+	assert_int_equal(files_get(f->worker.files, 'w', 7, &held), ERR_OK);
+	files_hold(held);
+	files_close(f->worker.files, 7);
+	for (unsigned i = 0; i < 2; i++) {
+		struct log_file *one = held;
+		assert_true(is_open(given));
+		files_release(&one);
+		assert_null(one);
+	}
+	assert_false(is_open(given));
 }
 
 static void one_more_than_the_most_closes_the_one_used_longest_ago(void **state)
@@ -179,6 +204,7 @@ int main(void)
 		CASE(second_descriptor_of_a_file_is_closed),
 		CASE(file_that_nobody_asked_for_is_kept),
 		CASE(retired_file_is_closed_and_another_retired_one_is_no_matter),
+		CASE(retired_file_stays_open_for_who_holds_it),
 		CASE(one_more_than_the_most_closes_the_one_used_longest_ago),
 		CASE(question_that_the_socket_does_not_take_is_put_again),
 		CASE(all_descriptors_are_closed_in_the_end),

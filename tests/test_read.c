@@ -120,7 +120,7 @@ static void page_that_is_appended_to_an_answer_leaves_what_stands_there(void **s
 	assert_int_equal(buffer_reserve(&w->out, 4), ERR_OK);
 	memcpy(w->out.bytes, "abc[", 4);
 	w->out.length = 4;
-	assert_int_equal(read_page(w->f->worker.reader, &w->request, &w->out, &w->page), ERR_OK);
+	assert_int_equal(read_on(w), ERR_OK);
 	assert_memory_equal(w->out.bytes, "abc[{\"$seq\":1,", 14);
 }
 

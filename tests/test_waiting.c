@@ -13,10 +13,32 @@
 
 enum { DEADLINE_US = 5000000, SECOND_US = 1000000 };
 
+/* What comes puts them in line; the next round calls them. */
+static void catalogue_comes(struct worker_fixture *f)
+{
+	unsigned before = f->caught_count;
+	waiting_catalogue_came(f->worker.waiting);
+	assert_int_equal(f->caught_count, before);
+	waiting_run(f->worker.waiting);
+	assert_false(waiting_pending(f->worker.waiting));
+}
+
+static void file_comes(struct worker_fixture *f, uint64_t id)
+{
+	waiting_file_came(f->worker.waiting, id);
+	waiting_run(f->worker.waiting);
+}
+
 static void park_again(struct exchange *exchange)
 {
 	fixture_catch(exchange);
 	waiting_for_catalogue(exchange->worker->waiting, exchange, fixture_catch);
+}
+
+static void take_another_turn(struct exchange *exchange)
+{
+	fixture_catch(exchange);
+	waiting_for_turn(exchange->worker->waiting, exchange, fixture_catch);
 }
 
 static void waiters_of_the_catalogue_are_called_in_the_order_in_which_they_came(void **state)
@@ -28,14 +50,14 @@ static void waiters_of_the_catalogue_are_called_in_the_order_in_which_they_came(
 		waiting_for_catalogue(f->worker.waiting, e[i], fixture_catch);
 		assert_non_null(e[i]->parked);
 	}
-	waiting_catalogue_came(f->worker.waiting);
+	catalogue_comes(f);
 	assert_int_equal(f->caught_count, 6);
 	for (unsigned i = 0; i < 3; i++) {
 		assert_ptr_equal(f->caught[3 + i], e[i]);
 		assert_null(e[i]->parked);
 		assert_null(e[i]->cancel);
 	}
-	waiting_catalogue_came(f->worker.waiting);
+	catalogue_comes(f);
 	assert_int_equal(f->caught_count, 6);
 }
 
@@ -48,14 +70,14 @@ static void file_that_came_calls_its_own_waiters_and_no_others(void **state)
 	waiting_for_file(f->worker.waiting, seven, 7, fixture_catch);
 	waiting_for_file(f->worker.waiting, eight, 8, fixture_catch);
 	waiting_for_file(f->worker.waiting, seven_too, 7, fixture_catch);
-	waiting_file_came(f->worker.waiting, 9);
+	file_comes(f, 9);
 	assert_int_equal(f->caught_count, 4);
-	waiting_file_came(f->worker.waiting, 7);
+	file_comes(f, 7);
 	assert_int_equal(f->caught_count, 6);
 	assert_ptr_equal(f->caught[4], seven);
 	assert_ptr_equal(f->caught[5], seven_too);
-	waiting_file_came(f->worker.waiting, 8);
-	waiting_catalogue_came(f->worker.waiting);
+	file_comes(f, 8);
+	catalogue_comes(f);
 	assert_int_equal(f->caught_count, 8);
 	assert_ptr_equal(f->caught[6], eight);
 	assert_ptr_equal(f->caught[7], catalogue);
@@ -66,10 +88,10 @@ static void handler_that_waits_again_is_called_with_the_next_one_only(void **sta
 	struct worker_fixture *f = *state;
 	struct exchange *e = fixture_exchange(f, "", NULL, NULL);
 	waiting_for_catalogue(f->worker.waiting, e, park_again);
-	waiting_catalogue_came(f->worker.waiting);
+	catalogue_comes(f);
 	assert_int_equal(f->caught_count, 2);
 	assert_non_null(e->parked);
-	waiting_catalogue_came(f->worker.waiting);
+	catalogue_comes(f);
 	assert_int_equal(f->caught_count, 3);
 	assert_null(e->parked);
 }
@@ -84,7 +106,7 @@ static void client_that_left_is_forgotten_and_the_others_are_called(void **state
 	}
 	fixture_gone(e[0]);
 	fixture_gone(e[2]);
-	waiting_catalogue_came(f->worker.waiting);
+	catalogue_comes(f);
 	assert_int_equal(f->caught_count, 4);
 	assert_ptr_equal(f->caught[3], e[1]);
 }
@@ -105,9 +127,43 @@ static void wait_within_the_deadline_goes_on_and_one_beyond_it_is_refused(void *
 	waiting_sweep(f->worker.waiting, after + DEADLINE_US + 1, DEADLINE_US);
 	fixture_expect(f, catalogue, 503, "\"code\":\"not_ready\"");
 	fixture_expect(f, file, 503, "\"code\":\"storage_failed\"");
-	waiting_catalogue_came(f->worker.waiting);
-	waiting_file_came(f->worker.waiting, 7);
+	catalogue_comes(f);
+	file_comes(f, 7);
 	assert_int_equal(f->caught_count, 2);
+}
+
+static void who_wants_another_turn_comes_behind_those_who_stand_in_line(void **state)
+{
+	struct worker_fixture *f = *state;
+	struct exchange *e[3];
+	for (unsigned i = 0; i < 3; i++) {
+		e[i] = fixture_exchange(f, "", NULL, NULL);
+		waiting_for_turn(f->worker.waiting, e[i], i == 0 ? take_another_turn : fixture_catch);
+	}
+	assert_true(waiting_pending(f->worker.waiting));
+	while (waiting_pending(f->worker.waiting))
+		waiting_run(f->worker.waiting);
+	assert_int_equal(f->caught_count, 7);
+	static const unsigned order[] = { 0, 1, 2, 0 };
+	for (unsigned i = 0; i < 4; i++)
+		assert_ptr_equal(f->caught[3 + i], e[order[i]]);
+}
+
+static void read_that_the_disk_holds_is_called_when_it_comes_or_refused_at_the_deadline(void **state)
+{
+	struct worker_fixture *f = *state;
+	int refused;
+	struct exchange *e = fixture_exchange(f, "", NULL, NULL), *g = fixture_exchange(f, "", NULL, &refused);
+	waiting_for_disk(f->worker.waiting, e, fixture_catch);
+	waiting_for_disk(f->worker.waiting, g, fixture_catch);
+	catalogue_comes(f);
+	assert_int_equal(f->caught_count, 2);
+	waiting_disk_came(e);
+	waiting_run(f->worker.waiting);
+	assert_int_equal(f->caught_count, 3);
+	assert_ptr_equal(f->caught[2], e);
+	waiting_sweep(f->worker.waiting, worker_now_us() + DEADLINE_US + 1, DEADLINE_US);
+	fixture_expect(f, refused, 503, "\"code\":\"storage_failed\"");
 }
 
 static void at_the_daemons_start_a_client_hears_within_a_second_how_far_recovery_is(void **state)
@@ -135,6 +191,8 @@ int main(void)
 		CASE(handler_that_waits_again_is_called_with_the_next_one_only),
 		CASE(client_that_left_is_forgotten_and_the_others_are_called),
 		CASE(wait_within_the_deadline_goes_on_and_one_beyond_it_is_refused),
+		CASE(who_wants_another_turn_comes_behind_those_who_stand_in_line),
+		CASE(read_that_the_disk_holds_is_called_when_it_comes_or_refused_at_the_deadline),
 		CASE(at_the_daemons_start_a_client_hears_within_a_second_how_far_recovery_is),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,7 +18,9 @@
 #include "tests/worker_fixture.h"
 #include "worker/api.h"
 #include "worker/connection.h"
+#include "worker/cold.h"
 #include "worker/files.h"
+#include "worker/longpoll.h"
 #include "worker/read.h"
 #include "worker/scan.h"
 #include "worker/submit.h"
@@ -107,6 +109,8 @@ struct worker_fixture *worker_fixture_create(void)
 	assert_int_equal(submissions_create(&w->submissions, w), ERR_OK);
 	assert_int_equal(files_create(&w->files, w), ERR_OK);
 	assert_int_equal(waiting_create(&w->waiting), ERR_OK);
+	assert_int_equal(longpoll_create(&w->longpoll, w), ERR_OK);
+	assert_int_equal(cold_create(&w->cold, w->base), ERR_OK);
 	assert_int_equal(reader_create(&w->reader, w), ERR_OK);
 	assert_int_equal(scanner_create(&w->scanner), ERR_OK);
 	return f;
@@ -119,6 +123,8 @@ void worker_fixture_destroy(struct worker_fixture **out)
 	char path[128];
 	connections_destroy(&w->connections);
 	submissions_destroy(&w->submissions);
+	longpoll_destroy(&w->longpoll);
+	cold_destroy(&w->cold);
 	files_destroy(&w->files);
 	waiting_destroy(&w->waiting);
 	scanner_destroy(&w->scanner);
@@ -192,6 +198,8 @@ void fixture_rounds(struct worker_fixture *f)
 {
 	for (unsigned i = 0; i < 4; i++) {
 		submissions_poll(f->worker.submissions);
+		longpoll_run(f->worker.longpoll);
+		waiting_run(f->worker.waiting);
 		connections_flush(f->worker.connections);
 		submissions_flush(f->worker.submissions);
 		event_base_loop(f->worker.base, EVLOOP_ONCE | EVLOOP_NONBLOCK);

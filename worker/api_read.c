@@ -7,6 +7,7 @@
 #include "worker/api.h"
 #include "worker/connection.h"
 #include "worker/json.h"
+#include "worker/longpoll.h"
 #include "worker/read.h"
 #include "worker/waiting.h"
 #include "worker/worker.h"
@@ -26,6 +27,34 @@ struct question {
 	size_t node_used;
 };
 
+/* What a read keeps while it is parked. */
+struct read_state {
+	struct reading *reading;      /* owned; NULL between pages */
+	uint64_t topic, head;         /* a long poll: what it has seen; 0: it has not waited yet */
+};
+
+static void release_state(struct exchange *exchange)
+{
+	struct read_state *state = exchange->state;
+	reading_end(&state->reading);
+	free(state);
+	exchange->state = NULL;
+}
+
+static void out_of_memory(struct exchange *exchange)
+{
+	exchange_error(exchange, ERR_INTERNAL, NULL, "the server has no memory left for this answer; try again");
+}
+
+/* NULL: there is no memory, and that was answered. */
+static struct read_state *state_of(struct exchange *exchange)
+{
+	if (exchange->state == NULL && (exchange->state = calloc(1, sizeof(struct read_state))) == NULL)
+		out_of_memory(exchange);
+	exchange->release = exchange->state != NULL ? release_state : NULL;
+	return exchange->state;
+}
+
 static void topic_not_found(struct exchange *exchange)
 {
 	char detail[320];
@@ -33,31 +62,61 @@ static void topic_not_found(struct exchange *exchange)
 	exchange_error(exchange, ERR_TOPIC_NOT_FOUND, detail, "there is no topic '%s'; a write or a PUT makes it", exchange->name[0]);
 }
 
-/* What read_page could not answer. True: parked or refused. */
-static bool not_answered(struct exchange *exchange, enum error error, const struct read_page *page, void (*handler)(struct exchange *exchange))
+/* A reader thread has what was asked for. The request may have been refused meanwhile, as one that waited too long. */
+static void on_disk(void *context)
 {
-	switch (error) {
-	case ERR_OK:
-		return false;
-	case ERR_AGAIN:
-		if (exchange_keep_body(exchange) == ERR_OK)
-			waiting_for_file(exchange->worker->waiting, exchange, page->missing_file, handler);
-		else
-			exchange_error(exchange, ERR_INTERNAL, NULL, "the server has no memory left; try again");
-		return true;
-	case ERR_BUSY:
-		exchange_retry_on_catalogue(exchange, handler);
-		return true;
-	case ERR_TOPIC_NOT_FOUND:
-		topic_not_found(exchange);
-		return true;
-	case ERR_STORAGE_FAILED:
-		exchange_error(exchange, error, NULL, "the disk could not be read; try again");
-		return true;
-	default:
-		exchange_error(exchange, ERR_INTERNAL, NULL, "the server has no memory left for this answer; try again");
-		return true;
+	struct exchange *exchange = context;
+	if (!exchange->done)
+		waiting_disk_came(exchange);
+}
+
+static void park(struct exchange *exchange, const struct read_page *page, void (*handler)(struct exchange *exchange))
+{
+	struct waiting *waiting = exchange->worker->waiting;
+	if (page->waits == READING_WAITS_FOR_FILE)
+		waiting_for_file(waiting, exchange, page->missing_file, handler);
+	else if (page->waits == READING_WAITS_FOR_DISK)
+		waiting_for_disk(waiting, exchange, handler);
+	else
+		waiting_for_turn(waiting, exchange, handler);
+}
+
+/*
+ * The page, begun or gone on with; `head` begins the answer. NULL: it is parked, or was refused. A reading that is parked belongs to the exchange's state; one that is whole to the
+ * caller.
+ */
+static struct reading *read_page(struct exchange *exchange, const struct read_request *request, const char *head, void (*handler)(struct exchange *exchange))
+{
+	struct read_state *state = exchange->state;
+	struct reading *reading = state != NULL ? state->reading : NULL;
+	enum error error = ERR_OK;
+	if (reading == NULL) {
+		exchange->answer.length = 0;
+		answer_bytes(exchange, head, strlen(head));
+		error = reading_begin(exchange->worker->reader, on_disk, exchange, &reading);
 	}
+	if (error == ERR_OK)
+		error = reading_go_on(reading, request, &exchange->answer);
+	if (error == ERR_AGAIN && (state = state_of(exchange)) != NULL) {
+		state->reading = reading;
+		park(exchange, reading_page(reading), handler);
+		return NULL;
+	}
+	if (state != NULL)
+		state->reading = NULL;
+	if (error == ERR_OK)
+		return reading;
+	reading_end(&reading);
+	exchange->answer.length = 0;
+	if (error == ERR_BUSY)
+		exchange_retry_on_catalogue(exchange, handler);
+	else if (error == ERR_TOPIC_NOT_FOUND)
+		topic_not_found(exchange);
+	else if (error == ERR_STORAGE_FAILED)
+		exchange_error(exchange, error, NULL, "the disk could not be read; try again");
+	else if (error != ERR_AGAIN) /* that has been answered */
+		out_of_memory(exchange);
+	return NULL;
 }
 
 /* ---- the question ---- */
@@ -137,6 +196,7 @@ static bool parse_query(struct exchange *exchange, struct question *q)
 	    exchange_query_u64(exchange, "wait_ms", &q->wait_ms) != ERR_OK || exchange_query_bool(exchange, "include_tags", &q->include_tags) != ERR_OK ||
 	    exchange_query_bool(exchange, "include_meta", &q->include_meta) != ERR_OK || exchange_query_u64(exchange, "max_batch_bytes", &q->max_bytes) != ERR_OK)
 		return false;
+	q->wait_ms = q->wait_ms < WAIT_MAX_MS ? q->wait_ms : WAIT_MAX_MS;
 	enum error node = exchange_query(exchange, "node", q->node_text, NODE_ROOM, &length);
 	if (node == ERR_OK)
 		q->nodes[q->node_count++] = (struct slice){ q->node_text, length };
@@ -177,24 +237,64 @@ static int64_t find_topic(struct exchange *exchange, const struct catalogue *cat
 	return -1;
 }
 
+/* True: there is nothing to say, and it may wait until there is: it does. */
+static bool waits(struct exchange *exchange, const struct question *q, const struct read_request *request, const struct read_page *page, void (*handler)(struct exchange *exchange))
+{
+	struct worker *worker = exchange->worker;
+	struct read_state *state = exchange->state;
+	uint64_t until_us = exchange->started_us + q->wait_ms * 1000, head = page->numbers.head;
+	if (q->wait_ms == 0 || page->records > 0 || page->has_tombstone || page->next != head || worker->draining || exchange->hurried || worker_now_us() >= until_us)
+		return false;
+	/* Who has waited and sees another head was called because of it: what came was filtered away, and the cursor has moved. */
+	if (state != NULL && state->topic != 0 && state->head != head)
+		return false;
+	if ((state = state_of(exchange)) == NULL)
+		return true;
+	state->topic = request->topic;
+	state->head = head;
+	const struct longpoll_view view = { .topic = request->topic, .head = head, .slot = request->slot };
+	longpoll_wait(worker->longpoll, exchange, &view, until_us, handler);
+	return true;
+}
+
+static void answer_page(struct exchange *exchange, const struct read_page *page)
+{
+	struct counters *counters = exchange->worker->counters;
+	answer_text(exchange, "],\"next_from_seq\":%" PRIu64 ",\"head_seq\":%" PRIu64 ",\"earliest_seq\":%" PRIu64 ",\"caught_up\":%s,\"tombstone\":", page->next,
+	            page->numbers.head, page->numbers.earliest, page->next == page->numbers.head ? "true" : "false");
+	put_tombstone(exchange, page);
+	answer_text(exchange, ",\"lag\":%" PRIu64, page->numbers.head - page->next);
+	exchange->records_scanned = (int64_t)page->examined;
+	counters_add(&counters->reads_total, 1);
+	counters_add(&counters->records_out_total, page->records);
+	exchange_success(exchange, 200);
+}
+
 static void answer_read(struct exchange *exchange, struct question *q, void (*handler)(struct exchange *exchange))
 {
 	struct worker *worker = exchange->worker;
+	const struct read_state *state = exchange->state;
 	const struct catalogue *catalogue = exchange_catalogue(exchange, handler);
 	struct topic_numbers numbers;
 	struct topic_config config;
-	struct read_page page = { 0 };
-	char epoch[20];
+	char epoch[20], head[400];
 	if (catalogue == NULL)
 		return;
 	int64_t slot = find_topic(exchange, catalogue, &numbers, handler);
 	if (slot < 0)
 		return;
-	if (catalogue_config(catalogue, slot, numbers.id, &config) != ERR_OK) {
+	enum error error = catalogue_config(catalogue, slot, numbers.id, &config);
+	if (error == ERR_AGAIN) {
+		exchange_retry_on_catalogue(exchange, handler);
+		return;
+	}
+	/* Who waited for a topic waited for that incarnation of it. */
+	if (error != ERR_OK || (state != NULL && state->topic != 0 && state->topic != numbers.id)) {
 		topic_not_found(exchange);
 		return;
 	}
 	snprintf(epoch, sizeof epoch, "%016" PRIx64, numbers.id);
+	snprintf(head, sizeof head, "{\"topic\":\"%s\",\"epoch\":\"%s\",\"records\":[", exchange->name[0], epoch);
 	const struct read_request request = {
 		.catalogue = catalogue, .slot = slot, .topic = numbers.id, .from_seq = q->from_seq,
 		.recreated = q->has_epoch && (q->epoch_length != 16 || memcmp(q->epoch, epoch, 16) != 0),
@@ -203,21 +303,14 @@ static void answer_read(struct exchange *exchange, struct question *q, void (*ha
 		.include_tags = q->include_tags, .include_meta = q->include_meta,
 		.nodes = q->nodes, .node_count = config.dedupe_node ? q->node_count : 0,
 	};
-	answer_text(exchange, "{\"topic\":\"%s\",\"epoch\":\"%s\",\"records\":[", exchange->name[0], epoch);
-	enum error error = read_page(worker->reader, &request, &exchange->answer, &page);
-	if (error != ERR_OK)
-		exchange->answer.length = 0;
-	if (not_answered(exchange, error, &page, handler))
+	struct reading *reading = read_page(exchange, &request, head, handler);
+	if (reading == NULL)
 		return;
+	const struct read_page page = *reading_page(reading);
+	reading_end(&reading);
 	counters_touch(worker->counters, numbers.id, worker_wall_ms());
-	answer_text(exchange, "],\"next_from_seq\":%" PRIu64 ",\"head_seq\":%" PRIu64 ",\"earliest_seq\":%" PRIu64 ",\"caught_up\":%s,\"tombstone\":", page.next,
-	            page.numbers.head, page.numbers.earliest, page.next == page.numbers.head ? "true" : "false");
-	put_tombstone(exchange, &page);
-	answer_text(exchange, ",\"lag\":%" PRIu64, page.numbers.head - page.next);
-	exchange->records_scanned = (int64_t)page.examined;
-	counters_add(&worker->counters->reads_total, 1);
-	counters_add(&worker->counters->records_out_total, page.records);
-	exchange_success(exchange, 200);
+	if (!waits(exchange, q, &request, &page, handler))
+		answer_page(exchange, &page);
 }
 
 void api_topic_diff(struct exchange *exchange)
@@ -265,7 +358,6 @@ void api_topic_record(struct exchange *exchange)
 {
 	const struct catalogue *catalogue = exchange_catalogue(exchange, api_topic_record);
 	struct topic_numbers numbers;
-	struct read_page page = { 0 };
 	uint64_t seq;
 	if (catalogue == NULL)
 		return;
@@ -282,11 +374,11 @@ void api_topic_record(struct exchange *exchange)
 	}
 	const struct read_request request = { .catalogue = catalogue, .slot = slot, .topic = numbers.id, .from_seq = seq - 1, .limit = 1,
 	                                      .max_bytes = READ_BYTES_MAX, .include_tags = true, .include_meta = true };
-	enum error error = read_page(exchange->worker->reader, &request, &exchange->answer, &page);
-	if (error != ERR_OK)
-		exchange->answer.length = 0;
-	if (not_answered(exchange, error, &page, api_topic_record))
+	struct reading *reading = read_page(exchange, &request, "", api_topic_record);
+	if (reading == NULL)
 		return;
+	const struct read_page page = *reading_page(reading);
+	reading_end(&reading);
 	if (page.has_tombstone && page.tombstone.from <= seq && seq <= page.tombstone.to) {
 		record_gone(exchange, page.tombstone.reason);
 		return;

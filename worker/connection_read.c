@@ -163,6 +163,7 @@ static void begin_exchange(struct connection *connection, const struct http_head
 		return;
 	}
 	exchange->started_us = worker_now_us();
+	exchange->hurried = connection->half_closed;
 	*(connection->last != NULL ? &connection->last->next : &connection->first) = exchange;
 	connection->last = exchange;
 	connection->queued++;
@@ -281,6 +282,11 @@ static void drop_input(struct connection *connection)
 static void end_of_input(struct connection *connection)
 {
 	connection->half_closed = true;
+	for (struct exchange *exchange = connection->first; exchange != NULL; exchange = exchange->next) {
+		exchange->hurried = true;
+		if (exchange->parked != NULL && exchange->hurry != NULL)
+			exchange->hurry(exchange);
+	}
 	if (connection->queued == 0 || connection->reading != NULL)
 		connection_kill(connection); /* nothing is owed: an incomplete request is no request */
 	else

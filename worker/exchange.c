@@ -287,6 +287,7 @@ void exchange_park(struct exchange *exchange, void *parked, void (*cancel)(struc
 {
 	exchange->parked = parked;
 	exchange->cancel = cancel;
+	exchange->hurry = NULL;
 }
 
 enum error exchange_keep_body(struct exchange *exchange)

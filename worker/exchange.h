@@ -61,9 +61,14 @@ struct exchange {
 	size_t answer_head_length;
 	size_t sent;                  /* bytes of head and body that have left */
 
+	/* what a handler keeps from one call to the next; exchange_free releases it */
+	void *state;
+	void (*release)(struct exchange *exchange);
+
 	/* parking: set by exchange_park */
 	void *parked;                 /* the handler's own */
 	void (*cancel)(struct exchange *exchange); /* the connection is gone: forget it (release `parked`); no answer is sent */
+	void (*hurry)(struct exchange *exchange);  /* NULL, or: it has become `hurried` and waits for something at leisure, which ends now */
 
 	struct worker *worker;
 	struct connection *connection;
@@ -71,6 +76,7 @@ struct exchange {
 	size_t charged;               /* to the worker's budget: exchange_account */
 	bool done;                    /* head and body of the answer are ready to leave */
 	bool close_after;
+	bool hurried;                 /* the client sends nothing more and may be gone: nothing is waited for at leisure */
 	bool out_of_memory;           /* while rendering */
 	bool discard;                 /* answered before its body came: what comes of it is dropped */
 };

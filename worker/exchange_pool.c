@@ -38,6 +38,8 @@ void exchange_free(struct exchange **out)
 	struct connections *connections = exchange->worker->connections;
 	*out = NULL;
 	connections->budget_used -= exchange->charged;
+	if (exchange->release != NULL)
+		exchange->release(exchange);
 	free(exchange->head_large);
 	exchange_release_inflater(exchange);
 	buffer_free(&exchange->body_buffer);

@@ -7,20 +7,13 @@
 #include "worker/waiting.h"
 #include "worker/worker.h"
 
-enum { RETRY_US = 1000000 };
-
-struct open_file {
-	uint64_t id;        /* 0: free */
-	int fd;             /* -1: asked for, or could not be opened */
-	int error;          /* errno of the last try */
-	uint64_t used;
-	uint64_t asked_us;
-};
+enum { RETRY_US = 1000000, BUCKETS = 1024 };
 
 struct files {
 	struct worker *worker;
-	uint64_t clock;
-	struct open_file open[FILES_MAX];
+	struct log_file *buckets[BUCKETS];   /* by id, which is random */
+	struct log_file *newest, *oldest;
+	unsigned count;
 };
 
 enum error files_create(struct files **out, struct worker *worker)
@@ -33,46 +26,89 @@ enum error files_create(struct files **out, struct worker *worker)
 	return ERR_OK;
 }
 
-static void drop(struct open_file *file)
+void files_hold(struct log_file *file)
 {
-	if (file->id != 0 && file->fd >= 0)
+	file->holders++;
+}
+
+void files_release(struct log_file **out)
+{
+	struct log_file *file = *out;
+	*out = NULL;
+	if (file == NULL || --file->holders > 0)
+		return;
+	if (file->fd >= 0)
 		close(file->fd);
-	*file = (struct open_file){ .fd = -1 };
+	free(file);
+}
+
+/* ---- the table ---- */
+
+static struct log_file **bucket_of(struct files *files, uint64_t id)
+{
+	return &files->buckets[id % BUCKETS];
+}
+
+static struct log_file *find(struct files *files, uint64_t id)
+{
+	struct log_file *file = *bucket_of(files, id);
+	while (file != NULL && file->id != id)
+		file = file->next;
+	return file;
+}
+
+static void out_of_order(struct files *files, struct log_file *file)
+{
+	*(file->newer != NULL ? &file->newer->older : &files->newest) = file->older;
+	*(file->older != NULL ? &file->older->newer : &files->oldest) = file->newer;
+}
+
+static void used_last(struct files *files, struct log_file *file)
+{
+	file->newer = NULL;
+	file->older = files->newest;
+	*(files->newest != NULL ? &files->newest->newer : &files->oldest) = file;
+	files->newest = file;
+}
+
+static void drop(struct files *files, struct log_file *file)
+{
+	struct log_file **at = bucket_of(files, file->id);
+	while (*at != file)
+		at = &(*at)->next;
+	*at = file->next;
+	out_of_order(files, file);
+	files->count--;
+	files_release(&file);
+}
+
+static struct log_file *add(struct files *files, uint32_t kind, uint64_t id)
+{
+	struct log_file *file = calloc(1, sizeof *file), **bucket = bucket_of(files, id);
+	if (file == NULL)
+		return NULL;
+	if (files->count == FILES_MAX)
+		drop(files, files->oldest);
+	*file = (struct log_file){ .id = id, .fd = -1, .holders = 1, .next = *bucket, .reads = kind == 'e' ? FILE_READS_MEMORY : FILE_READS_NOWAIT };
+	*bucket = file;
+	used_last(files, file);
+	files->count++;
+	return file;
 }
 
 void files_destroy(struct files **out)
 {
 	if (*out == NULL)
 		return;
-	for (unsigned i = 0; i < FILES_MAX; i++)
-		drop(&(*out)->open[i]);
+	while ((*out)->oldest != NULL)
+		drop(*out, (*out)->oldest);
 	free(*out);
 	*out = NULL;
 }
 
-static struct open_file *find(struct files *files, uint64_t id)
-{
-	for (unsigned i = 0; i < FILES_MAX; i++)
-		if (files->open[i].id == id)
-			return &files->open[i];
-	return NULL;
-}
+/* ---- asking, and being given ---- */
 
-/* A free place, or that of the file used longest ago. */
-static struct open_file *place(struct files *files)
-{
-	struct open_file *oldest = &files->open[0];
-	for (unsigned i = 0; i < FILES_MAX; i++) {
-		if (files->open[i].id == 0)
-			return &files->open[i];
-		if (files->open[i].used < oldest->used)
-			oldest = &files->open[i];
-	}
-	drop(oldest);
-	return oldest;
-}
-
-static void ask(struct files *files, uint32_t kind, struct open_file *file)
+static void ask(struct files *files, uint32_t kind, struct log_file *file)
 {
 	const struct control message = { .version = CONTROL_VERSION, .type = CTL_GIVE_FILE, .slot = files->worker->inherit.slot, .kind = kind, .a = file->id };
 	file->asked_us = worker_now_us();
@@ -82,16 +118,18 @@ static void ask(struct files *files, uint32_t kind, struct open_file *file)
 		file->asked_us = 0;
 }
 
-enum error files_get(struct files *files, uint32_t kind, uint64_t id, int *fd)
+enum error files_get(struct files *files, uint32_t kind, uint64_t id, struct log_file **out)
 {
-	struct open_file *file = find(files, id);
-	if (file == NULL) {
-		file = place(files);
-		*file = (struct open_file){ .id = id, .fd = -1 };
+	struct log_file *file = find(files, id);
+	if (file == NULL && (file = add(files, kind, id)) == NULL)
+		return ERR_NOMEM;
+	if (file != files->newest) {
+		out_of_order(files, file);
+		used_last(files, file);
 	}
-	file->used = ++files->clock;
 	if (file->fd >= 0) {
-		*fd = file->fd;
+		files_hold(file);
+		*out = file;
 		return ERR_OK;
 	}
 	bool again = worker_now_us() - file->asked_us > RETRY_US;
@@ -104,12 +142,9 @@ enum error files_get(struct files *files, uint32_t kind, uint64_t id, int *fd)
 
 void files_given(struct files *files, uint32_t kind, uint64_t id, int fd, int error)
 {
-	struct open_file *file = find(files, id);
-	(void)kind;
-	if (file == NULL && fd >= 0) { /* handed out before anybody asked: the newest file of the log */
-		file = place(files);
-		*file = (struct open_file){ .id = id, .fd = -1, .used = ++files->clock };
-	}
+	struct log_file *file = find(files, id);
+	if (file == NULL && fd >= 0) /* handed out before anybody asked: the newest file of the log */
+		file = add(files, kind, id);
 	if (file == NULL || file->fd >= 0) {
 		if (fd >= 0)
 			close(fd);
@@ -122,7 +157,7 @@ void files_given(struct files *files, uint32_t kind, uint64_t id, int fd, int er
 
 void files_close(struct files *files, uint64_t id)
 {
-	struct open_file *file = find(files, id);
+	struct log_file *file = find(files, id);
 	if (file != NULL)
-		drop(file);
+		drop(files, file);
 }

@@ -1,5 +1,6 @@
 /*
- * Descriptors of log files, read-only, as the supervisor hands them out (a worker opens no path). At most FILES_MAX are kept; the one used longest ago makes room.
+ * Descriptors of log files, read-only, as the supervisor hands them out (a worker opens no path). At most FILES_MAX are kept; the one used longest ago makes room. A file is counted:
+ * who reads from it holds it, so that one that is retired or makes room meanwhile is closed only when the last of them is done.
  */
 #ifndef TOPICS_WORKER_FILES_H
 #define TOPICS_WORKER_FILES_H
@@ -13,11 +14,32 @@ struct files;
 
 enum { FILES_MAX = 256 };
 
+/* How its bytes are read without waiting for a device: see docs/decisions.md, "Reads off the loop". */
+enum file_reads {
+	FILE_READS_NOWAIT,  /* preadv2(RWF_NOWAIT); what it refuses goes to a reader thread */
+	FILE_READS_MEMORY,  /* the file lies in memory: pread */
+	FILE_READS_THREAD,  /* the file system cannot say what it holds in memory: everything goes to a reader thread */
+};
+
+struct log_file {
+	uint64_t id;
+	int fd;                           /* -1: asked for, or could not be opened */
+	enum file_reads reads;
+	/* files.c alone */
+	unsigned holders;                 /* with the table as one */
+	int error;                        /* errno of the last try */
+	uint64_t asked_us;
+	struct log_file *next;            /* in its bucket */
+	struct log_file *newer, *older;   /* in the order of use */
+};
+
 enum error files_create(struct files **files, struct worker *worker);
 void files_destroy(struct files **files);
 
-/* The descriptor of a file: ERR_OK; ERR_AGAIN: it has been asked for, wait for it (waiting.h); ERR_IO: it cannot be opened now. */
-enum error files_get(struct files *files, uint32_t kind, uint64_t id, int *fd);
+/* The file, held for the caller until files_release: ERR_OK; ERR_AGAIN: it has been asked for, wait for it (waiting.h); ERR_IO: it cannot be opened now; ERR_NOMEM. */
+enum error files_get(struct files *files, uint32_t kind, uint64_t id, struct log_file **file);
+void files_hold(struct log_file *file);
+void files_release(struct log_file **file);
 
 /* What the supervisor says: here it is (`fd` becomes ours), or errno says why not; and: it is retired. */
 void files_given(struct files *files, uint32_t kind, uint64_t id, int fd, int error);

@@ -1,47 +1,68 @@
 #include "worker/read.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/frame.h"
 #include "worker/files.h"
+#include "worker/frame_check.h"
 #include "worker/render.h"
+#include "worker/window.h"
 #include "worker/worker.h"
 
-enum { EXTENTS = 128, WINDOW = 1 << 20, NEAR = 4096, TRIES = 3 };
-
-/* What was read of a file last; thrown away between requests, since behind what was published bytes may still change. */
-struct window {
-	uint64_t file;
-	uint64_t start, length;
-	uint8_t *bytes;
-	size_t room;
+enum {
+	EXTENTS = 128,
+	NEAR = 4096,             /* frames that lie closer are read in one go */
+	TRIES = 3,
+	POOL_MAX = 64,
+	NODE_MAX = 65536,
+	SLICE_US = 500,          /* how long one call may work: looked at after every SLICE_WORK bytes or so */
+	SLICE_WORK = 64 * 1024,
+	RECORD_WORK = 64,        /* what a record costs beside its bytes, and an extent, in bytes */
+	EXTENT_WORK = 1024,
 };
 
 struct reader {
 	struct worker *worker;
-	struct window window;
+	struct windows *windows;
+	struct reading *pool;
+	unsigned pooled;
 	struct extent extents[EXTENTS];
-	/* The frame larger than a window that was checked last: pages that follow each other check it once. */
-	struct { uint64_t file, offset; uint32_t sum; } checked;
-	uint8_t node[65536 + 8];      /* the batch's, of a frame that does not lie in the window as a whole */
+	struct frame_checked checked;
 };
 
-/* One page in the making. */
-struct paging {
+/* The batch in which a reading stands. Offsets are of the file; all of it is a copy, so that it holds over a wait. */
+struct place {
+	bool inside;
+	uint64_t last_seq;
+	uint64_t records;        /* where the records begin */
+	uint64_t length;         /* their bytes */
+	uint64_t table;          /* where to look up the way to the first that is wanted; 0: nowhere, or done */
+	uint64_t offset;         /* of the next record, behind `records` */
+	uint32_t to_skip;        /* records before it that are still to be passed over */
+};
+
+struct reading {
 	struct reader *reader;
+	struct reading *next;         /* in the pool */
 	const struct read_request *request;
-	struct read_page *page;
 	struct buffer *out;
+	struct read_page page;
+	struct window window;
 	struct render render;
+	struct place place;
+	struct frame_check check;
+	uint64_t topic;
+	uint64_t catalogue;           /* number of the one that the page shows; 0: not begun */
+	size_t start;                 /* length of `out` before the page */
 	uint64_t end;                 /* last seq that this page may reach: the head, or what stands before the next gap */
+	uint64_t first;               /* seq at which it began */
 	uint64_t bytes;
-	bool full;
-	unsigned looked_again;
-	int fd;
-	uint64_t ahead;               /* end of what is worth reading at once */
+	uint64_t work, until_us;      /* the slice */
+	unsigned tries, lost_files;
+	bool full, looked_again, look_again;
+	uint8_t *node;                /* the batch's; owned */
+	size_t node_room;
 };
 
 const char *reason_name(uint32_t reason)
@@ -56,106 +77,128 @@ enum error reader_create(struct reader **out, struct worker *worker)
 	if (reader == NULL)
 		return ERR_NOMEM;
 	reader->worker = worker;
-	reader->window.room = WINDOW;
-	reader->window.bytes = malloc(WINDOW);
 	*out = reader;
-	if (reader->window.bytes == NULL) {
+	enum error error = windows_create(&reader->windows, worker);
+	if (error != ERR_OK)
 		reader_destroy(out);
+	return error;
+}
+
+static void free_reading(struct reading *reading)
+{
+	free(reading->node);
+	free(reading);
+}
+
+void reader_destroy(struct reader **out)
+{
+	struct reader *reader = *out;
+	if (reader == NULL)
+		return;
+	while (reader->pool != NULL) {
+		struct reading *reading = reader->pool;
+		reader->pool = reading->next;
+		free_reading(reading);
+	}
+	windows_destroy(&reader->windows);
+	free(reader);
+	*out = NULL;
+}
+
+enum error reading_begin(struct reader *reader, void (*wake)(void *context), void *context, struct reading **out)
+{
+	struct reading *reading = reader->pool;
+	uint8_t *node = NULL;
+	size_t node_room = 0;
+	if (reading != NULL) {
+		reader->pool = reading->next;
+		reader->pooled--;
+		node = reading->node;
+		node_room = reading->node_room;
+	} else if ((reading = malloc(sizeof *reading)) == NULL) {
 		return ERR_NOMEM;
 	}
+	*reading = (struct reading){ .reader = reader, .node = node, .node_room = node_room,
+	                             .window = { .windows = reader->windows, .wake = wake, .context = context } };
+	*out = reading;
 	return ERR_OK;
 }
 
-void reader_destroy(struct reader **reader)
+const struct read_page *reading_page(const struct reading *reading)
 {
-	if (*reader != NULL)
-		free((*reader)->window.bytes);
-	free(*reader);
-	*reader = NULL;
+	return &reading->page;
+}
+
+void reading_end(struct reading **out)
+{
+	struct reading *reading = *out;
+	*out = NULL;
+	if (reading == NULL)
+		return;
+	struct reader *reader = reading->reader;
+	window_close(&reading->window);
+	if (reader->pooled == POOL_MAX) {
+		free_reading(reading);
+		return;
+	}
+	reading->next = reader->pool;
+	reader->pool = reading;
+	reader->pooled++;
 }
 
 /* ---- bytes of a file ---- */
 
-static enum error fill(struct paging *p, uint64_t offset, uint64_t length)
+static inline enum error bytes_at(struct reading *p, uint64_t offset, uint64_t length, const uint8_t **bytes)
 {
-	struct window *w = &p->reader->window;
-	uint64_t want = p->ahead > offset + length ? p->ahead - offset : length, got = 0;
-	if (want > WINDOW && want > length)
-		want = length > WINDOW ? length : WINDOW;
-	if (want > w->room) {
-		uint8_t *bigger = realloc(w->bytes, want);
-		if (bigger == NULL)
-			return ERR_NOMEM;
-		w->bytes = bigger;
-		w->room = want;
-	}
-	w->length = 0;
-	while (got < want) {
-		ssize_t n = pread(p->fd, w->bytes + got, want - got, (off_t)(offset + got));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return ERR_STORAGE_FAILED;
-		if (n == 0)
-			break;
-		got += (uint64_t)n;
-	}
-	w->start = offset;
-	w->length = got;
-	return got >= length ? ERR_OK : ERR_CORRUPT;
+	enum error error = window_bytes(&p->window, offset, length, bytes);
+	if (error == ERR_AGAIN)
+		p->page.waits = READING_WAITS_FOR_DISK;
+	return error;
 }
 
-/* `length` bytes of the file at `offset`; they stay until the next call that has to read. */
-static inline enum error bytes_at(struct paging *p, uint64_t offset, uint64_t length, const uint8_t **bytes)
+static enum error use_file(struct reading *p, uint32_t index)
 {
-	struct window *w = &p->reader->window;
-	if (offset < w->start || offset + length > w->start + w->length) {
-		enum error error = fill(p, offset, length);
-		if (error != ERR_OK)
-			return error;
+	struct catalogue_file place;
+	struct log_file *file = NULL;
+	enum error error = catalogue_file(p->request->catalogue, index, &place);
+	if (error != ERR_OK) {
+		/* Retired since the extent was copied: it is looked up again. In a catalogue whose writer has died it may stand there for good. */
+		p->look_again = true;
+		return p->lost_files++ < TRIES ? ERR_OK : ERR_BUSY;
 	}
-	*bytes = w->bytes + (offset - w->start);
-	return ERR_OK;
-}
-
-static enum error use_file(struct paging *p, uint32_t index)
-{
-	struct catalogue_file file;
-	enum error error = catalogue_file(p->request->catalogue, index, &file);
-	if (error != ERR_OK)
-		return ERR_CORRUPT; /* retired since the extent was copied: it is looked up again */
-	if (p->reader->window.file == file.id && p->fd >= 0)
+	if (p->window.file != NULL && p->window.file->id == place.id)
 		return ERR_OK;
-	error = files_get(p->reader->worker->files, file.kind, file.id, &p->fd);
-	p->page->missing_file = file.id;
+	error = files_get(p->reader->worker->files, place.kind, place.id, &file);
+	p->page.missing_file = place.id;
+	p->page.waits = READING_WAITS_FOR_FILE;
 	/* A new logd removes files that its recovery has copied before its catalogue is there: then the next catalogue says where the bytes lie now. */
 	if (error == ERR_IO)
 		return ERR_BUSY;
 	if (error == ERR_OK) {
-		p->reader->window.file = file.id;
-		p->reader->window.length = 0;
+		window_open(&p->window, file);
+		p->check.begun = false;
 	}
 	return error;
 }
 
 /* How far one read should go: over the frames that follow closely, as many as the page can still take. */
-static void plan_ahead(struct paging *p, unsigned from, unsigned count)
+static void plan_ahead(struct reading *p, unsigned from, unsigned count)
 {
 	const struct extent *e = p->reader->extents;
-	uint64_t records = 0, left = p->request->limit - p->page->records, end = e[from].offset;
+	uint64_t records = 0, left = p->request->limit - p->page.records, end = e[from].offset;
 	for (unsigned i = from; i < count && records < left && e[i].file == e[from].file && e[i].offset >= end && e[i].offset - end <= NEAR; i++) {
-		uint64_t skipped = p->page->next >= e[i].first_seq ? p->page->next - e[i].first_seq + 1 : 0;
+		uint64_t skipped = p->page.next >= e[i].first_seq ? p->page.next - e[i].first_seq + 1 : 0;
 		end = e[i].offset + e[i].length;
 		records += e[i].count - (skipped < e[i].count ? skipped : e[i].count);
-		if (end - e[from].offset >= WINDOW)
+		if (end - e[from].offset >= WINDOW_BYTES)
 			break;
 	}
-	p->ahead = end;
+	p->window.ahead = end;
 }
 
 /* ---- one record, one batch ---- */
 
-static bool filtered(const struct paging *p, const struct record *record)
+static bool filtered(const struct reading *p, const struct record *record)
 {
 	const struct read_request *r = p->request;
 	const uint8_t *node = record->flags & RECORD_HAS_NODE ? record->node : p->render.node;
@@ -168,187 +211,174 @@ static bool filtered(const struct paging *p, const struct record *record)
 	return false;
 }
 
-static enum error deliver(struct paging *p, const struct record *record, uint64_t seq)
+static enum error deliver(struct reading *p, const struct record *record, uint64_t seq)
 {
 	uint64_t size = (uint64_t)record->data_length + record->meta_length;
-	if (p->page->records > 0 && p->bytes + size > p->request->max_bytes) {
+	if (p->page.records > 0 && p->bytes + size > p->request->max_bytes) {
 		p->full = true;
 		return ERR_OK;
 	}
-	if (p->page->records > 0) {
+	if (p->page.records > 0) {
 		if (buffer_reserve(p->out, 1) != ERR_OK)
 			return ERR_NOMEM;
 		p->out->bytes[p->out->length++] = ',';
 	}
 	enum error error = render_record(&p->render, p->out, seq, record);
 	p->bytes += size;
-	p->page->records++;
+	p->page.records++;
 	return error;
 }
 
-/* A record that does not check. What the page holds so far ends before it; a page that would begin with it says what is gone. */
-static void announce(struct paging *p, uint64_t from, uint64_t to)
+/* A record that does not check or cannot be read. What the page holds so far ends before it; a page that would begin with it says what is gone. */
+static void announce(struct reading *p, uint64_t to, uint32_t reason)
 {
 	p->full = true;
-	if (p->page->records > 0 || p->page->has_tombstone)
+	if (p->page.records > 0 || p->page.has_tombstone)
 		return;
-	p->page->has_tombstone = true;
-	p->page->tombstone = (struct tombstone){ .from = from, .to = to, .reason = REASON_CORRUPT };
-	p->page->next = to;
+	if (to > p->end)
+		to = p->end;
+	p->page.has_tombstone = true;
+	p->page.tombstone = (struct tombstone){ .from = p->page.next + 1, .to = to, .reason = reason };
+	p->page.next = to;
 }
 
-/* Finds where record `index` of the batch begins. */
-static enum error seek(struct paging *p, uint64_t records, const struct entry *batch, uint32_t index, uint64_t *offset)
+/* The batch, up to `to`, does not give what the catalogue says. */
+static enum error damaged(struct reading *p, enum error error, uint64_t to)
 {
+	if (error != ERR_CORRUPT && error != ERR_IO && error != ERR_STORAGE_FAILED)
+		return error;
+	p->place.inside = p->check.begun = false;
+	/* The frame may have moved to another file after a failed sync: the extent is looked up once more before this is called damage (I-4). */
+	if (!p->looked_again && error != ERR_STORAGE_FAILED) {
+		p->looked_again = p->look_again = true;
+		return ERR_OK;
+	}
+	if (error != ERR_STORAGE_FAILED)
+		announce(p, to, error == ERR_IO ? REASON_IO_ERROR : REASON_CORRUPT);
+	else if (p->page.records > 0 || p->page.has_tombstone)
+		p->full = true;
+	else
+		return error;
+	return ERR_OK;
+}
+
+/* Finds where the next record begins: by the table of offsets, then from record to record. */
+static enum error seek(struct reading *p)
+{
+	struct place *at = &p->place;
 	const uint8_t *bytes;
-	uint32_t at = 0, stride = index / RECORD_TABLE_STRIDE;
-	enum error error = ERR_OK;
-	if (stride > 0 && batch->batch.table_length > 0) {
-		error = bytes_at(p, records + batch->batch.records_length + (uint64_t)(stride - 1) * 4, 4, &bytes);
+	if (at->table != 0) {
+		enum error error = bytes_at(p, at->table, 4, &bytes);
 		if (error != ERR_OK)
 			return error;
-		at = get_u32(bytes);
-		index %= RECORD_TABLE_STRIDE;
+		at->offset = get_u32(bytes);
+		at->table = 0;
 	}
-	for (; index > 0; index--) {
-		if (at > batch->batch.records_length - RECORD_HEAD)
+	for (; at->to_skip > 0; at->to_skip--) {
+		if (at->offset + RECORD_HEAD > at->length)
 			return ERR_CORRUPT;
-		error = bytes_at(p, records + at, RECORD_HEAD, &bytes);
+		enum error error = bytes_at(p, at->records + at->offset, RECORD_HEAD, &bytes);
 		if (error != ERR_OK)
 			return error;
-		at += get_u32(bytes);
+		at->offset += get_u32(bytes);
 	}
-	*offset = at;
-	return at % 8 == 0 && at < batch->batch.records_length ? ERR_OK : ERR_CORRUPT;
+	return at->offset % 8 == 0 && at->offset < at->length ? ERR_OK : ERR_CORRUPT;
 }
 
-static enum error one_record(struct paging *p, uint64_t file_offset, uint64_t left, uint64_t seq, uint32_t *length)
+static enum error one_record(struct reading *p)
 {
+	struct place *at = &p->place;
 	const uint8_t *bytes;
 	struct record record;
-	if (left < RECORD_HEAD)
+	uint64_t left = at->length - at->offset, seq = p->page.next + 1;
+	if (at->offset > at->length || left < RECORD_HEAD)
 		return ERR_CORRUPT;
-	enum error error = bytes_at(p, file_offset, RECORD_HEAD, &bytes);
+	enum error error = bytes_at(p, at->records + at->offset, RECORD_HEAD, &bytes);
 	if (error != ERR_OK)
 		return error;
-	*length = get_u32(bytes);
-	if (*length > left || *length < RECORD_HEAD)
+	uint32_t length = get_u32(bytes);
+	if (length > left || length < RECORD_HEAD)
 		return ERR_CORRUPT;
-	error = bytes_at(p, file_offset, *length, &bytes);
+	error = bytes_at(p, at->records + at->offset, length, &bytes);
 	if (error != ERR_OK)
 		return error;
-	if (record_parse(&record, bytes, *length) != ERR_OK || !record_crc_valid(bytes, *length))
+	if (record_parse(&record, bytes, length) != ERR_OK || !record_crc_valid(bytes, length))
 		return ERR_CORRUPT;
-	p->page->examined++;
+	p->page.examined++;
+	p->work += length + RECORD_WORK;
 	error = filtered(p, &record) ? ERR_OK : deliver(p, &record, seq);
-	if (!p->full && error == ERR_OK)
-		p->page->next = seq;
-	return error;
-}
-
-static bool page_full(const struct paging *p)
-{
-	return p->full || p->page->records >= p->request->limit || p->page->examined >= READ_EXAMINED_MAX;
-}
-
-static enum error batch_records(struct paging *p, const struct extent *extent, const struct entry *batch)
-{
-	uint64_t records = extent->offset + batch->batch.records_offset, offset = 0, seq = p->page->next + 1;
-	uint64_t last = extent->first_seq + extent->count - 1;
-	enum error error = seek(p, records, batch, (uint32_t)(seq - extent->first_seq), &offset);
-	if (last > p->end)
-		last = p->end;
-	for (; error == ERR_OK && seq <= last && !page_full(p); seq++) {
-		uint32_t length = 0;
-		error = one_record(p, records + offset, batch->batch.records_length - offset, seq, &length);
-		offset += length;
+	if (!p->full && error == ERR_OK) {
+		p->page.next = seq;
+		at->offset += length;
 	}
 	return error;
 }
 
-/* ---- the frame's own CRC: nothing else says that head, node and time are right, and that each record stands in its place ---- */
-
-static enum error sum_area(struct paging *p, uint64_t frame, const struct frame_area *area, struct frame_sum *sum)
+static bool page_done(const struct reading *p)
 {
-	uint64_t at = frame + area->offset, end = at + area->records;
-	const uint8_t *bytes;
-	enum error error;
-	while (at < end) {
-		if (end - at < RECORD_HEAD)
-			return ERR_CORRUPT;
-		if ((error = bytes_at(p, at, RECORD_HEAD, &bytes)) != ERR_OK)
-			return error;
-		uint32_t length = get_u32(bytes);
-		if (length < RECORD_HEAD || length % 8 != 0 || length > end - at)
-			return ERR_CORRUPT;
-		frame_sum_record(sum, bytes);
-		at += length;
-	}
-	error = bytes_at(p, end, area->table, &bytes);
+	return p->full || p->page.next >= p->end || p->page.records >= p->request->limit || p->page.examined >= READ_EXAMINED_MAX;
+}
+
+/* True when this call has worked long enough. */
+static bool slice_over(struct reading *p)
+{
+	if (p->work < SLICE_WORK)
+		return false;
+	p->work = 0;
+	p->page.waits = READING_WAITS_FOR_TURN;
+	return worker_now_us() >= p->until_us;
+}
+
+static enum error batch_records(struct reading *p)
+{
+	uint64_t last = p->place.last_seq < p->end ? p->place.last_seq : p->end;
+	enum error error = seek(p);
+	while (error == ERR_OK && p->page.next < last && !page_done(p))
+		error = slice_over(p) ? ERR_AGAIN : one_record(p);
 	if (error == ERR_OK)
-		frame_sum_bytes(sum, bytes, area->table);
-	return error;
+		p->place.inside = false;
+	return damaged(p, error, p->page.next + 1);
 }
 
-static enum error sum_areas(struct paging *p, uint64_t frame, const struct frame_head *head, struct frame_sum *sum)
+static enum error keep_node(struct reading *p, const struct entry *batch)
 {
-	uint64_t next = (uint64_t)FRAME_HEAD + head->entries_length, end = next + head->records_length;
-	for (uint32_t at = 0; at < head->entries_length;) {
-		const uint8_t *bytes;
-		struct entry entry;
-		struct frame_area area;
-		enum error error = bytes_at(p, frame + FRAME_HEAD + at, head->entries_length - at, &bytes);
-		if (error == ERR_OK)
-			error = entry_decode(&entry, bytes, head->entries_length - at);
-		if (error != ERR_OK)
-			return error == ERR_NEWER ? ERR_CORRUPT : error;
-		at += entry.length;
-		if (!frame_area(bytes, &area) || area.offset != next)
-			continue;
-		next += (uint64_t)area.records + area.table;
-		if (next > end)
-			return ERR_CORRUPT;
-		error = sum_area(p, frame, &area, sum);
-		if (error != ERR_OK)
-			return error;
-	}
-	return ERR_OK;
-}
-
-static enum error check_frame(struct paging *p, const struct extent *extent, const struct frame_head *head)
-{
-	struct reader *reader = p->reader;
-	struct frame_sum sum;
-	const uint8_t *bytes;
-	enum error error = bytes_at(p, extent->offset, FRAME_HEAD + head->entries_length, &bytes);
-	if (error != ERR_OK)
-		return error;
-	frame_sum_begin(&sum, bytes, head->entries_length, reader->window.file, extent->offset);
-	uint32_t begun = sum.crc ^ head->crc; /* stands for head and entries as they are */
-	if (extent->length > WINDOW && reader->checked.file == reader->window.file && reader->checked.offset == extent->offset && reader->checked.sum == begun)
-		return ERR_OK;
-	error = sum_areas(p, extent->offset, head, &sum);
-	if (error == ERR_OK)
-		error = bytes_at(p, extent->offset + extent->length - FRAME_TAIL, FRAME_TAIL, &bytes);
-	if (error != ERR_OK)
-		return error;
-	frame_sum_bytes(&sum, bytes, FRAME_TAIL);
-	if (sum.crc != head->crc)
+	uint32_t length = batch->batch.node_length;
+	if (length > NODE_MAX)
 		return ERR_CORRUPT;
-	if (extent->length > WINDOW) {
-		reader->checked.file = reader->window.file;
-		reader->checked.offset = extent->offset;
-		reader->checked.sum = begun;
+	if (length > p->node_room) {
+		uint8_t *bigger = realloc(p->node, length);
+		if (bigger == NULL)
+			return ERR_NOMEM;
+		p->node = bigger;
+		p->node_room = length;
 	}
+	if (length > 0)
+		memcpy(p->node, batch->batch.node, length);
 	return ERR_OK;
 }
 
-/* Head and entries of the frame, checked, and held against what the extent says. */
-static enum error open_batch(struct paging *p, const struct extent *extent, struct entry *batch)
+/* Condition 7 of docs/format.md, in slices. */
+static enum error check_frame(struct reading *p, const struct extent *extent, const struct frame_head *head)
+{
+	enum error error;
+	while ((error = frame_check_go_on(&p->check, &p->window, extent, head, &p->reader->checked)) == ERR_BUSY) {
+		p->work += SLICE_WORK;
+		if (slice_over(p))
+			return ERR_AGAIN;
+	}
+	if (error == ERR_AGAIN)
+		p->page.waits = READING_WAITS_FOR_DISK;
+	return error;
+}
+
+/* Head and entries of the frame, checked, and held against what the extent says. Then the reading stands inside the batch. */
+static enum error open_batch(struct reading *p, const struct extent *extent)
 {
 	const uint8_t *bytes;
 	struct frame_head head;
-	uint64_t first = extent->length < 512 ? extent->length : 512;
+	struct entry batch;
+	/* A frame that fits the window lies in it as a whole; of a larger one it moves over the parts. */
+	uint64_t first = extent->length <= WINDOW_BYTES ? extent->length : 512;
 	enum error error = bytes_at(p, extent->offset, first, &bytes);
 	if (error != ERR_OK)
 		return error;
@@ -360,62 +390,60 @@ static enum error open_batch(struct paging *p, const struct extent *extent, stru
 		error = bytes_at(p, extent->offset, FRAME_HEAD + head.entries_length, &bytes);
 	if (error != ERR_OK)
 		return error;
-	if (entry_decode(batch, bytes + extent->entry, FRAME_HEAD + head.entries_length - extent->entry) != ERR_OK || batch->type != ENTRY_BATCH ||
-	    batch->topic != p->request->topic || batch->batch.first_seq != extent->first_seq || batch->batch.count != extent->count)
+	if (entry_decode(&batch, bytes + extent->entry, FRAME_HEAD + head.entries_length - extent->entry) != ERR_OK || batch.type != ENTRY_BATCH ||
+	    batch.topic != p->request->topic || batch.batch.first_seq != extent->first_seq || batch.batch.count != extent->count)
 		return ERR_CORRUPT;
-	if (batch->batch.node_length > sizeof p->reader->node)
-		return ERR_CORRUPT;
-	if (batch->batch.node_length > 0)
-		memcpy(p->reader->node, batch->batch.node, batch->batch.node_length);
-	render_batch(&p->render, head.ts, p->reader->node, batch->batch.node_length);
+	if ((error = keep_node(p, &batch)) != ERR_OK)
+		return error;
+	render_batch(&p->render, head.ts, p->node, batch.batch.node_length);
+	uint64_t index = p->page.next + 1 - extent->first_seq, stride = index / RECORD_TABLE_STRIDE, records = extent->offset + batch.batch.records_offset;
+	bool table = stride > 0 && batch.batch.table_length > 0;
+	p->place = (struct place){
+		.inside = true, .last_seq = extent->first_seq + extent->count - 1, .records = records, .length = batch.batch.records_length,
+		.table = table ? records + batch.batch.records_length + (stride - 1) * 4 : 0, .to_skip = (uint32_t)(table ? index % RECORD_TABLE_STRIDE : index),
+	};
 	return ERR_OK;
 }
 
-static enum error one_extent(struct paging *p, unsigned index, unsigned count)
+static enum error one_extent(struct reading *p, unsigned index, unsigned count)
 {
 	const struct extent *extent = &p->reader->extents[index];
-	struct entry batch;
 	enum error error = use_file(p, extent->file);
-	if (error != ERR_OK)
+	if (error != ERR_OK || p->look_again)
 		return error;
-	if (extent->offset >= p->ahead || index == 0)
+	if (extent->offset >= p->window.ahead || index == 0)
 		plan_ahead(p, index, count);
-	error = open_batch(p, extent, &batch);
-	bool opened = error == ERR_OK;
-	if (opened)
-		error = batch_records(p, extent, &batch);
-	if (error != ERR_CORRUPT)
-		return error;
-	/* The frame may have moved to another file after a failed sync: the extent is looked up once more before this is called damage (I-4). */
-	if (p->looked_again++ == 0)
-		return ERR_CORRUPT;
-	announce(p, p->page->next + 1, opened ? p->page->next + 1 : extent->first_seq + extent->count - 1);
-	return ERR_OK;
+	p->work += EXTENT_WORK;
+	error = open_batch(p, extent);
+	return error == ERR_OK ? batch_records(p) : damaged(p, error, extent->first_seq + extent->count - 1);
 }
 
 /* ---- the page ---- */
 
-static enum error walk(struct paging *p)
+static enum error some_extents(struct reading *p)
 {
 	const struct read_request *r = p->request;
-	while (p->page->next < p->end && !page_full(p)) {
-		unsigned count = 0;
-		enum error error = catalogue_extents(r->catalogue, r->slot, r->topic, p->page->next + 1, p->reader->extents, EXTENTS, &count);
-		if (error != ERR_OK)
-			return error == ERR_AGAIN ? ERR_BUSY : error;
-		if (count == 0)
-			return ERR_CORRUPT;
-		for (unsigned i = 0; i < count && p->page->next < p->end && !page_full(p); i++) {
-			if (p->reader->extents[i].first_seq > p->page->next + 1)
-				return ERR_CORRUPT; /* the floor moved over what we wanted: the numbers are read again */
-			error = one_extent(p, i, count);
-			if (error == ERR_CORRUPT)
-				break; /* look it up again */
-			if (error != ERR_OK)
-				return error;
-		}
+	unsigned count = 0;
+	enum error error = catalogue_extents(r->catalogue, r->slot, r->topic, p->page.next + 1, p->reader->extents, EXTENTS, &count);
+	if (error != ERR_OK)
+		return error == ERR_AGAIN ? ERR_BUSY : error;
+	if (count == 0)
+		return ERR_CORRUPT;
+	p->look_again = false;
+	for (unsigned i = 0; i < count && error == ERR_OK && !p->look_again && !page_done(p); i++) {
+		if (p->reader->extents[i].first_seq > p->page.next + 1)
+			return ERR_CORRUPT; /* the floor moved over what we wanted: the numbers are read again */
+		error = slice_over(p) ? ERR_AGAIN : one_extent(p, i, count);
 	}
-	return ERR_OK;
+	return error;
+}
+
+static enum error walk(struct reading *p)
+{
+	enum error error = p->place.inside ? batch_records(p) : ERR_OK;
+	while (error == ERR_OK && !page_done(p))
+		error = some_extents(p);
+	return error;
 }
 
 static void bury(struct read_page *page, uint64_t from, uint64_t to, uint32_t reason, bool possible)
@@ -425,10 +453,10 @@ static void bury(struct read_page *page, uint64_t from, uint64_t to, uint32_t re
 }
 
 /* Where the page begins and may end, and what it has to announce first. */
-static enum error frame_page(struct paging *p)
+static enum error frame_page(struct reading *p)
 {
 	const struct read_request *r = p->request;
-	struct read_page *page = p->page;
+	struct read_page *page = &p->page;
 	const struct topic_numbers *n = &page->numbers;
 	struct loss loss;
 	page->next = r->from_seq;
@@ -452,38 +480,61 @@ static enum error frame_page(struct paging *p)
 	return error == ERR_OK || error == ERR_AGAIN ? ERR_OK : error;
 }
 
-static enum error try_page(struct paging *p, size_t start)
+static enum error begin_page(struct reading *p)
 {
-	p->out->length = start;
+	p->out->length = p->start;
 	p->bytes = 0;
-	p->full = false;
-	p->fd = -1;
-	p->ahead = 0;
-	p->reader->window.file = 0;
-	p->reader->window.length = 0;
-	*p->page = (struct read_page){ 0 };
-	enum error error = catalogue_numbers(p->request->catalogue, p->request->slot, &p->page->numbers);
+	p->full = p->looked_again = false;
+	p->place.inside = p->check.begun = false;
+	p->page = (struct read_page){ 0 };
+	window_close(&p->window);
+	p->catalogue = catalogue_number(p->request->catalogue);
+	enum error error = catalogue_numbers(p->request->catalogue, p->request->slot, &p->page.numbers);
 	if (error != ERR_OK)
 		return error == ERR_AGAIN ? ERR_BUSY : error;
-	if (p->page->numbers.id != p->request->topic)
+	if (p->page.numbers.id != p->request->topic)
 		return ERR_TOPIC_NOT_FOUND;
 	error = frame_page(p);
-	return error != ERR_OK ? error : walk(p);
+	p->first = p->page.next;
+	return error;
 }
 
-enum error read_page(struct reader *reader, const struct read_request *request, struct buffer *out, struct read_page *page)
+/* No extent holds what the numbers promise. What the page has already is a page; else the floor has moved, or a second look says that nothing is there. */
+static enum error missing(struct reading *p)
 {
-	struct paging p = { .reader = reader, .request = request, .page = page, .out = out };
-	size_t start = out->length;
-	enum error error = ERR_CORRUPT;
-	p.render.include_tags = request->include_tags;
-	p.render.include_meta = request->include_meta;
-	for (unsigned i = 0; i < TRIES && error == ERR_CORRUPT; i++)
-		error = try_page(&p, start);
-	if (error == ERR_CORRUPT) {
-		/* No extent holds what the numbers promise, also after a second look. */
-		announce(&p, page->next + 1, page->next + 1);
-		error = ERR_OK;
+	uint64_t floor = p->page.numbers.floor;
+	if (p->page.has_tombstone || p->page.next > p->first) {
+		p->full = true;
+		return ERR_OK;
+	}
+	enum error error = begin_page(p);
+	if (error == ERR_OK && p->page.numbers.floor == floor && !p->page.has_tombstone && ++p->tries >= TRIES)
+		announce(p, p->page.next + 1, REASON_CORRUPT);
+	return error;
+}
+
+enum error reading_go_on(struct reading *p, const struct read_request *request, struct buffer *out)
+{
+	enum error error = ERR_OK;
+	p->request = request;
+	p->out = out;
+	p->render.include_tags = request->include_tags;
+	p->render.include_meta = request->include_meta;
+	p->until_us = worker_now_us() + SLICE_US;
+	if (p->catalogue == 0) {
+		p->start = out->length;
+		p->topic = request->topic;
+	}
+	if (p->topic != request->topic)
+		return ERR_TOPIC_NOT_FOUND;
+	if (p->catalogue != catalogue_number(request->catalogue))
+		error = begin_page(p);
+	else
+		window_resume(&p->window);
+	while (error == ERR_OK && !page_done(p)) {
+		error = walk(p);
+		if (error == ERR_CORRUPT)
+			error = missing(p);
 	}
 	return error;
 }

@@ -12,7 +12,8 @@
 
 enum { READ_EXAMINED_MAX = 100000, READ_BYTES_DEFAULT = 1 << 20, READ_BYTES_MAX = 8 << 20, READ_LIMIT_DEFAULT = 256 };
 
-struct reader; /* buffers, one per worker */
+struct reader;  /* what the readings of a worker share */
+struct reading; /* a page in the making */
 
 enum error reader_create(struct reader **reader, struct worker *worker);
 void reader_destroy(struct reader **reader);
@@ -32,6 +33,9 @@ struct read_request {
 
 struct tombstone { uint64_t from, to; uint32_t reason; bool possible; };
 
+/* Why a page is not whole yet: a descriptor is missing; a reader thread is at work; it has held the loop long enough and should let others have their turn. */
+enum reading_waits { READING_WAITS_FOR_FILE, READING_WAITS_FOR_DISK, READING_WAITS_FOR_TURN };
+
 struct read_page {
 	struct topic_numbers numbers; /* the one moment that the page shows */
 	uint64_t next;                /* last seq examined */
@@ -39,14 +43,23 @@ struct read_page {
 	uint64_t examined;
 	bool has_tombstone;
 	struct tombstone tombstone;
-	uint64_t missing_file;        /* with ERR_AGAIN: wait for this one */
+	enum reading_waits waits;     /* with ERR_AGAIN: for what */
+	uint64_t missing_file;        /* READING_WAITS_FOR_FILE */
 };
 
+/* A page. ERR_NOMEM. `wake(context)` is called when what READING_WAITS_FOR_DISK waited for is there. */
+enum error reading_begin(struct reader *reader, void (*wake)(void *context), void *context, struct reading **reading);
+
 /*
- * Appends the page's records to `out`, separated by commas. ERR_OK; ERR_AGAIN: a file's descriptor is missing (call again from the start when it has come); ERR_TOPIC_NOT_FOUND: it
- * was deleted meanwhile; ERR_BUSY: wait for the next catalogue; ERR_STORAGE_FAILED: the disk could not be read; ERR_NOMEM.
+ * Goes on with it: appends records to `out`, separated by commas. The request and the buffer are the same at every call (the catalogue is the current one; behind a new one the page
+ * begins anew; if the name is another topic by now, that is ERR_TOPIC_NOT_FOUND). ERR_OK: the page is whole. ERR_AGAIN: call again when what it waits for has come; it gets on with every call. ERR_TOPIC_NOT_FOUND: the topic was deleted meanwhile;
+ * ERR_BUSY: wait for the next catalogue; ERR_STORAGE_FAILED: the disk could not be read; ERR_NOMEM.
  */
-enum error read_page(struct reader *reader, const struct read_request *request, struct buffer *out, struct read_page *page);
+enum error reading_go_on(struct reading *reading, const struct read_request *request, struct buffer *out);
+const struct read_page *reading_page(const struct reading *reading);
+
+/* At any time; also while a reader thread works for it. */
+void reading_end(struct reading **reading);
 
 const char *reason_name(uint32_t reason);
 

@@ -5,19 +5,24 @@
 #include "worker/worker.h"
 
 /* While the daemon starts: a recovery that takes longer is told to clients (503 not_ready). */
-enum { WAIT_AT_START_US = 1000000 };
+enum { WAIT_AT_START_US = 1000000, RUN_US = 1000 };
+
+enum wait_for { FOR_CATALOGUE, FOR_FILE, FOR_DISK, FOR_TURN };
+
+struct line { struct waiter *first, *last; };
 
 struct waiter {
-	struct waiter *next;
+	struct waiter *previous, *next;
 	struct waiting *owner;
 	struct exchange *exchange;
 	void (*handler)(struct exchange *exchange);
-	uint64_t file_id;     /* 0: the next catalogue */
+	uint64_t file_id;
 	uint64_t since_us;
+	enum wait_for what;   /* FOR_TURN: in `ready`, all others in `waiting` */
 };
 
 struct waiting {
-	struct waiter *first;
+	struct line waiting, ready;
 };
 
 enum error waiting_create(struct waiting **waiting)
@@ -32,93 +37,132 @@ void waiting_destroy(struct waiting **waiting)
 	*waiting = NULL;
 }
 
-static void cancel(struct exchange *exchange)
+static void enter(struct line *line, struct waiter *waiter)
 {
-	struct waiter *gone = exchange->parked, **at = &gone->owner->first;
-	while (*at != gone)
-		at = &(*at)->next;
-	*at = gone->next;
-	free(gone);
+	waiter->previous = line->last;
+	waiter->next = NULL;
+	*(line->last != NULL ? &line->last->next : &line->first) = waiter;
+	line->last = waiter;
 }
 
-static void wait_for(struct waiting *waiting, struct exchange *exchange, uint64_t file_id, void (*handler)(struct exchange *exchange))
+static void leave(struct waiter *waiter)
 {
-	struct waiter *waiter = calloc(1, sizeof *waiter), **end = &waiting->first;
-	if (waiter == NULL) {
+	struct line *line = waiter->what == FOR_TURN ? &waiter->owner->ready : &waiter->owner->waiting;
+	*(waiter->previous != NULL ? &waiter->previous->next : &line->first) = waiter->next;
+	*(waiter->next != NULL ? &waiter->next->previous : &line->last) = waiter->previous;
+}
+
+static void cancel(struct exchange *exchange)
+{
+	leave(exchange->parked);
+	free(exchange->parked);
+}
+
+static void wait_for(struct waiting *waiting, struct exchange *exchange, enum wait_for what, uint64_t file_id, void (*handler)(struct exchange *exchange))
+{
+	struct waiter *waiter = calloc(1, sizeof *waiter);
+	if (waiter == NULL || exchange_keep_body(exchange) != ERR_OK) {
+		free(waiter);
 		exchange_error(exchange, ERR_INTERNAL, NULL, "the server has no memory left; try again");
 		return;
 	}
-	*waiter = (struct waiter){ .owner = waiting, .exchange = exchange, .handler = handler, .file_id = file_id, .since_us = worker_now_us() };
-	while (*end != NULL)
-		end = &(*end)->next;
-	*end = waiter;
+	*waiter = (struct waiter){ .owner = waiting, .exchange = exchange, .handler = handler, .what = what, .file_id = file_id, .since_us = worker_now_us() };
+	enter(what == FOR_TURN ? &waiting->ready : &waiting->waiting, waiter);
 	exchange_park(exchange, waiter, cancel);
 }
 
 void waiting_for_catalogue(struct waiting *waiting, struct exchange *exchange, void (*handler)(struct exchange *exchange))
 {
-	wait_for(waiting, exchange, 0, handler);
+	wait_for(waiting, exchange, FOR_CATALOGUE, 0, handler);
 }
 
 void waiting_for_file(struct waiting *waiting, struct exchange *exchange, uint64_t file_id, void (*handler)(struct exchange *exchange))
 {
-	wait_for(waiting, exchange, file_id, handler);
+	wait_for(waiting, exchange, FOR_FILE, file_id, handler);
 }
 
-/* Takes out all that wait for `file_id` before any is called: a handler may park again. */
-static void came(struct waiting *waiting, uint64_t file_id)
+void waiting_for_disk(struct waiting *waiting, struct exchange *exchange, void (*handler)(struct exchange *exchange))
 {
-	struct waiter **at = &waiting->first, *ready = NULL, **ready_end = &ready;
-	while (*at != NULL) {
-		struct waiter *waiter = *at;
-		if (waiter->file_id != file_id) {
-			at = &waiter->next;
-			continue;
-		}
-		*at = waiter->next;
-		waiter->next = NULL;
-		*ready_end = waiter;
-		ready_end = &waiter->next;
-	}
-	while (ready != NULL) {
-		struct waiter *waiter = ready;
-		ready = waiter->next;
-		waiter->exchange->parked = NULL;
-		waiter->exchange->cancel = NULL;
-		waiter->handler(waiter->exchange);
-		free(waiter);
+	wait_for(waiting, exchange, FOR_DISK, 0, handler);
+}
+
+void waiting_for_turn(struct waiting *waiting, struct exchange *exchange, void (*handler)(struct exchange *exchange))
+{
+	wait_for(waiting, exchange, FOR_TURN, 0, handler);
+}
+
+static void make_ready(struct waiter *waiter)
+{
+	leave(waiter);
+	waiter->what = FOR_TURN;
+	enter(&waiter->owner->ready, waiter);
+}
+
+static void came(struct waiting *waiting, enum wait_for what, uint64_t file_id)
+{
+	for (struct waiter *waiter = waiting->waiting.first, *next; waiter != NULL; waiter = next) {
+		next = waiter->next;
+		if (waiter->what == what && waiter->file_id == file_id)
+			make_ready(waiter);
 	}
 }
 
 void waiting_catalogue_came(struct waiting *waiting)
 {
-	came(waiting, 0);
+	came(waiting, FOR_CATALOGUE, 0);
 }
 
 void waiting_file_came(struct waiting *waiting, uint64_t file_id)
 {
-	came(waiting, file_id);
+	came(waiting, FOR_FILE, file_id);
 }
 
-static void refuse(struct waiter *waiter)
+void waiting_disk_came(struct exchange *exchange)
 {
-	if (waiter->file_id == 0)
-		exchange_not_ready(waiter->exchange);
+	make_ready(exchange->parked);
+}
+
+/* Whoever parks for a turn again while this runs comes behind those that are there. */
+void waiting_run(struct waiting *waiting)
+{
+	if (waiting->ready.first == NULL)
+		return;
+	uint64_t until_us = worker_now_us() + RUN_US;
+	do {
+		struct waiter *waiter = waiting->ready.first;
+		struct exchange *exchange = waiter->exchange;
+		void (*handler)(struct exchange *exchange) = waiter->handler;
+		cancel(exchange);
+		exchange->parked = NULL;
+		exchange->cancel = NULL;
+		handler(exchange);
+	} while (waiting->ready.first != NULL && worker_now_us() < until_us);
+}
+
+bool waiting_pending(const struct waiting *waiting)
+{
+	return waiting->ready.first != NULL;
+}
+
+static void refuse(const struct waiter *waiter)
+{
+	struct exchange *exchange = waiter->exchange;
+	if (waiter->what == FOR_CATALOGUE)
+		exchange_not_ready(exchange);
+	else if (waiter->what == FOR_FILE)
+		exchange_error(exchange, ERR_STORAGE_FAILED, NULL, "a file of the log could not be opened; try again");
 	else
-		exchange_error(waiter->exchange, ERR_STORAGE_FAILED, NULL, "a file of the log could not be opened; try again");
+		exchange_error(exchange, ERR_STORAGE_FAILED, NULL, "the disk did not deliver these records in time; try again");
 }
 
 void waiting_sweep(struct waiting *waiting, uint64_t now_us, uint64_t deadline_us)
 {
-	struct waiter **at = &waiting->first;
-	while (*at != NULL) {
-		struct waiter *waiter = *at;
-		bool first_start = waiter->file_id == 0 && waiter->exchange->worker->catalogue == NULL;
-		if (now_us - waiter->since_us <= (first_start ? WAIT_AT_START_US : deadline_us)) {
-			at = &waiter->next;
+	for (struct waiter *waiter = waiting->waiting.first, *next; waiter != NULL; waiter = next) {
+		bool first_start = waiter->what == FOR_CATALOGUE && waiter->exchange->worker->catalogue == NULL;
+		next = waiter->next;
+		if (now_us - waiter->since_us <= (first_start ? WAIT_AT_START_US : deadline_us))
 			continue;
-		}
-		*at = waiter->next;
+		leave(waiter);
 		refuse(waiter);
 		free(waiter);
 	}

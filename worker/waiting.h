@@ -1,7 +1,14 @@
-/* Exchanges that wait for something of the worker as a whole: the next catalogue, or a log file's descriptor. In the order in which they came, each for a bounded time. */
+/*
+ * Exchanges that wait for something of the worker as a whole: the next catalogue, a log file's descriptor, a reader thread, or just their next turn. Each for a bounded time. What they
+ * wait for puts them in line; waiting_run calls their handlers in that order, about a millisecond a round, so that many that are woken at once hold nobody else up.
+ *
+ *   waiting_for_* -> WAITING --came--> READY --waiting_run--> the handler is called again
+ *                       \--too long (waiting_sweep)--> refused
+ */
 #ifndef TOPICS_WAITING_H
 #define TOPICS_WAITING_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/error.h"
@@ -18,8 +25,19 @@ void waiting_for_catalogue(struct waiting *waiting, struct exchange *exchange, v
 /* Parks; `handler` is called again when this file has come, or cannot come. */
 void waiting_for_file(struct waiting *waiting, struct exchange *exchange, uint64_t file_id, void (*handler)(struct exchange *exchange));
 
+/* Parks until waiting_disk_came for this exchange. */
+void waiting_for_disk(struct waiting *waiting, struct exchange *exchange, void (*handler)(struct exchange *exchange));
+
+/* Parks until its next turn: it has worked long enough at a time, or what it waited for has come. */
+void waiting_for_turn(struct waiting *waiting, struct exchange *exchange, void (*handler)(struct exchange *exchange));
+
 void waiting_catalogue_came(struct waiting *waiting);
 void waiting_file_came(struct waiting *waiting, uint64_t file_id);
+void waiting_disk_came(struct exchange *exchange);
+
+/* Once a round. waiting_pending: some are left over. */
+void waiting_run(struct waiting *waiting);
+bool waiting_pending(const struct waiting *waiting);
 
 /* Refuses those that have waited longer than `deadline_us`. */
 void waiting_sweep(struct waiting *waiting, uint64_t now_us, uint64_t deadline_us);

@@ -14,8 +14,10 @@
 #include "common/shm.h"
 #include "common/wake.h"
 #include "worker/accept.h"
+#include "worker/cold.h"
 #include "worker/connection.h"
 #include "worker/files.h"
+#include "worker/longpoll.h"
 #include "worker/read.h"
 #include "worker/run.h"
 #include "worker/scan.h"
@@ -66,6 +68,7 @@ static void take_catalogue(struct worker *worker, int fd)
 	catalogue_close(&worker->catalogue);
 	worker->catalogue = fresh;
 	waiting_catalogue_came(worker->waiting);
+	longpoll_catalogue_came(worker->longpoll);
 }
 
 static void drain(struct worker *worker, uint64_t ms)
@@ -74,6 +77,7 @@ static void drain(struct worker *worker, uint64_t ms)
 	worker->drain_until_us = worker_now_us() + ms * 1000;
 	accepting_stop(worker->accepting);
 	connections_drain(worker->connections);
+	longpoll_cut(worker->longpoll);
 }
 
 static void handle(struct worker *worker, const struct control *message, const int *fds, unsigned fd_count)
@@ -217,6 +221,10 @@ static enum error set_up(struct worker *worker)
 	if (error == ERR_OK)
 		error = waiting_create(&worker->waiting);
 	if (error == ERR_OK)
+		error = longpoll_create(&worker->longpoll, worker);
+	if (error == ERR_OK)
+		error = cold_create(&worker->cold, worker->base);
+	if (error == ERR_OK)
 		error = reader_create(&worker->reader, worker);
 	if (error == ERR_OK)
 		error = scanner_create(&worker->scanner);
@@ -233,6 +241,8 @@ static void tear_down(struct worker *worker)
 {
 	connections_destroy(&worker->connections);
 	accepting_destroy(&worker->accepting);
+	longpoll_destroy(&worker->longpoll);
+	cold_destroy(&worker->cold);
 	submissions_destroy(&worker->submissions);
 	files_destroy(&worker->files);
 	waiting_destroy(&worker->waiting);
@@ -264,7 +274,7 @@ static void sleep_for_events(struct worker *worker, struct busy_poll *polling)
 	struct counters *counters = worker->counters;
 	uint64_t began = worker_now_us();
 	wake_prepare_sleep(&counters->sleeping);
-	bool busy = submissions_pending(worker->submissions);
+	bool busy = submissions_pending(worker->submissions) || longpoll_pending(worker->longpoll) || waiting_pending(worker->waiting);
 	if (event_base_loop(worker->base, EVLOOP_ONCE | (busy ? EVLOOP_NONBLOCK : 0)) != 0)
 		worker->leaving = true;
 	wake_end_sleep(&counters->sleeping);
@@ -281,6 +291,8 @@ static void loop(struct worker *worker)
 		if (submissions_poll(worker->submissions) || handled != requests)
 			busy_poll_worked(&polling);
 		requests = handled;
+		longpoll_run(worker->longpoll);
+		waiting_run(worker->waiting);
 		connections_flush(worker->connections);
 		submissions_flush(worker->submissions);
 		if (busy_poll_again(&polling, worker_now_us()))

@@ -18,6 +18,8 @@
 #include "common/status.h"
 
 struct accepting;
+struct cold;
+struct longpoll;
 struct reader;
 struct event_base;
 struct event;
@@ -46,6 +48,8 @@ struct worker {
 	struct reader *reader;                  /* read.h */
 	struct scanner *scanner;
 	struct waiting *waiting;
+	struct longpoll *longpoll;              /* longpoll.h */
+	struct cold *cold;                      /* cold.h: reader threads */
 	struct accepting *accepting;            /* accept.h */
 
 	struct event *control_event, *wake_event, *tick_event;

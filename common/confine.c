@@ -23,7 +23,7 @@ static const char *const calls_of_logd[] = { "fallocate", "fdatasync", "fstatfs"
 
 /* A worker also serves connections; it opens no path. */
 static const char *const calls_of_worker[] = { "accept4", "getpeername", "getsockname", "getsockopt", "recvfrom", "sendto", "setsockopt", "shutdown", "lseek",
-	"fstatfs" };
+	"fstatfs", "getuid", "geteuid", "getgid", "getegid" };
 
 static int allow(scmp_filter_ctx filter, const char *const *calls, size_t count)
 {

@@ -52,7 +52,7 @@ class SlowDisk:
         options = "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other" % self.fuse
         if LIBC.mount(b"topics-slow", self.path.encode(), b"fuse", 0, options.encode()) != 0:
             raise OSError(ctypes.get_errno(), "mount")
-        self.calls = {1: self.lookup, 3: self.getattr, 4: self.setattr, 9: self.mkdir, 10: self.unlink, 11: self.rmdir, 12: self.rename, 45: self.rename, 14: self.open,
+        self.calls = {1: self.lookup, 3: self.getattr, 4: self.setattr, 9: self.mkdir, 10: self.unlink, 11: self.rmdir, 12: self.rename, 45: self.rename2, 14: self.open,
                       15: self.read, 16: self.write, 17: self.statfs, 18: self.close_handle, 20: self.sync, 25: self.nothing, 26: self.init, 27: self.opendir,
                       28: self.readdir, 29: self.close_handle, 30: self.nothing, 35: self.create, 43: self.allocate, 2: self.forget, 42: self.forget, 36: self.forget}
         self.threads = [threading.Thread(target=self.serve, daemon=True) for _ in range(12)]
@@ -81,6 +81,8 @@ class SlowDisk:
         self.failing = None
         self.release()
         LIBC.umount2(self.path.encode(), 2)
+        for thread in self.threads:  # before the descriptor's number can mean something else
+            thread.join(30)
         os.close(self.fuse)
         shutil.rmtree(self.root, ignore_errors=True)
 
@@ -93,6 +95,8 @@ class SlowDisk:
             except OSError as problem:
                 if problem.errno in (errno.EINTR, errno.ENOENT, errno.EAGAIN):
                     continue
+                return
+            if len(request) < HEAD.size:  # unmounted
                 return
             length, code, unique, node, _, _, _, _, _ = HEAD.unpack_from(request)
             error, answer = 0, b""
@@ -171,9 +175,12 @@ class SlowDisk:
         os.rmdir(self.real(node, text(body)))
         return self.gone(node, text(body))
 
+    def rename2(self, node, body):
+        return self.rename(node, body[:8] + body[16:])
+
     def rename(self, node, body):
-        to, skip = struct.unpack_from("<Q", body)[0], 8 if body[8:9].isalnum() else 16
-        old, new = [part.decode() for part in body[skip:].split(b"\0")[:2]]
+        to = struct.unpack_from("<Q", body)[0]
+        old, new = [part.decode() for part in body[8:].split(b"\0")[:2]]
         os.rename(self.real(node, old), self.real(to, new))
         with self.lock:
             number = self.nodes.pop(os.path.join(self.paths[node], old), None)

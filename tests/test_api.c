@@ -378,6 +378,7 @@ static void requests_of_a_server_that_has_just_started_wait_for_its_catalogue(vo
 	assert_false(fixture_take(f, &head));
 	fixture_catalogue_came(f);
 	waiting_catalogue_came(f->worker.waiting);
+	waiting_run(f->worker.waiting);
 	fixture_expect(f, state_of, 200, "\"topic\":\"orders\"");
 	fixture_expect(f, list, 200, "\"topic\":\"orders\"");
 	fixture_expect(f, diff, 200, "\"records\":[]");

@@ -208,6 +208,7 @@ static void catalogue_that_is_not_there_parks_for_it_and_the_current_one_is_give
 	assert_int_equal(f->caught_count, 1);
 	fixture_catalogue_came(f);
 	waiting_catalogue_came(f->worker.waiting);
+	waiting_run(f->worker.waiting);
 	assert_int_equal(f->caught_count, 2);
 	fixture_no_catalogue(f);
 	assert_null(exchange_catalogue(e, fixture_catch));

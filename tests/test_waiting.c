@@ -136,10 +136,10 @@ static void who_wants_another_turn_comes_behind_those_who_stand_in_line(void **s
 {
 	struct worker_fixture *f = *state;
 	struct exchange *e[3];
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < 3; i++)
 		e[i] = fixture_exchange(f, "", NULL, NULL);
+	for (unsigned i = 0; i < 3; i++)
 		waiting_for_turn(f->worker.waiting, e[i], i == 0 ? take_another_turn : fixture_catch);
-	}
 	assert_true(waiting_pending(f->worker.waiting));
 	while (waiting_pending(f->worker.waiting))
 		waiting_run(f->worker.waiting);

@@ -32,21 +32,21 @@ static enum error sum_area(struct frame_check *c, struct window *window, uint64_
 }
 
 /* The next entry: if it has an area of its own, its records are summed next. */
-static enum error next_entry(struct frame_check *c, struct window *window, const struct frame_head *head)
+static enum error next_entry(struct frame_check *c, struct window *window)
 {
 	const uint8_t *bytes;
 	struct entry entry;
 	struct frame_area area;
-	enum error error = window_bytes(window, c->frame + FRAME_HEAD + c->entry, head->entries_length - c->entry, &bytes);
+	enum error error = window_bytes(window, c->frame + FRAME_HEAD + c->entry, c->head.entries_length - c->entry, &bytes);
 	if (error == ERR_OK)
-		error = entry_decode(&entry, bytes, head->entries_length - c->entry);
+		error = entry_decode(&entry, bytes, c->head.entries_length - c->entry);
 	if (error != ERR_OK)
 		return error == ERR_NEWER ? ERR_CORRUPT : error;
 	c->entry += entry.length;
 	if (!frame_area(bytes, &area) || area.offset != c->next)
 		return ERR_OK;
 	c->next += (uint64_t)area.records + area.table;
-	if (c->next > (uint64_t)FRAME_HEAD + head->entries_length + head->records_length)
+	if (c->next > (uint64_t)FRAME_HEAD + c->head.entries_length + c->head.records_length)
 		return ERR_CORRUPT;
 	c->at = c->frame + area.offset;
 	c->end = c->at + area.records;
@@ -54,48 +54,45 @@ static enum error next_entry(struct frame_check *c, struct window *window, const
 	return ERR_OK;
 }
 
-static enum error begin(struct frame_check *c, struct window *window, const struct extent *extent, const struct frame_head *head)
+void frame_check_begin(struct frame_check *c, const uint8_t *bytes, const struct frame_head *head, uint64_t file, uint64_t offset)
 {
-	const uint8_t *bytes;
-	enum error error = window_bytes(window, extent->offset, FRAME_HEAD + head->entries_length, &bytes);
-	if (error != ERR_OK)
-		return error;
 	c->begun = true;
 	c->done = false;
-	c->frame = extent->offset;
+	c->file = file;
+	c->frame = offset;
+	c->head = *head;
 	c->entry = c->table = 0;
 	c->next = (uint64_t)FRAME_HEAD + head->entries_length;
 	c->at = c->end = 0;
-	frame_sum_begin(&c->sum, bytes, head->entries_length, window->file->id, extent->offset);
+	frame_sum_begin(&c->sum, bytes, head->entries_length, file, offset);
 	c->begun_sum = c->sum.crc ^ head->crc;
-	return ERR_OK;
 }
 
-static enum error walk(struct frame_check *c, struct window *window, const struct extent *extent, const struct frame_head *head)
+static enum error walk(struct frame_check *c, struct window *window)
 {
 	const uint8_t *bytes;
 	uint64_t work = 0;
 	enum error error = ERR_OK;
-	while (error == ERR_OK && (c->at < c->end || c->table > 0 || c->entry < head->entries_length))
-		error = c->at < c->end || c->table > 0 ? sum_area(c, window, &work) : next_entry(c, window, head);
+	while (error == ERR_OK && (c->at < c->end || c->table > 0 || c->entry < c->head.entries_length))
+		error = c->at < c->end || c->table > 0 ? sum_area(c, window, &work) : next_entry(c, window);
 	if (error == ERR_OK)
-		error = window_bytes(window, c->frame + extent->length - FRAME_TAIL, FRAME_TAIL, &bytes);
+		error = window_bytes(window, c->frame + c->head.length - FRAME_TAIL, FRAME_TAIL, &bytes);
 	if (error != ERR_OK)
 		return error;
 	frame_sum_bytes(&c->sum, bytes, FRAME_TAIL);
-	return c->sum.crc == head->crc ? ERR_OK : ERR_CORRUPT;
+	return c->sum.crc == c->head.crc ? ERR_OK : ERR_CORRUPT;
 }
 
-enum error frame_check_go_on(struct frame_check *c, struct window *window, const struct extent *extent, const struct frame_head *head, struct frame_checked *last)
+enum error frame_check_go_on(struct frame_check *c, struct window *window, struct frame_checked *last)
 {
-	bool large = extent->length > WINDOW_BYTES;
-	enum error error = c->begun && c->frame == extent->offset ? ERR_OK : begin(c, window, extent, head);
-	if (error != ERR_OK || c->done)
-		return error;
-	if (!large || last->file != window->file->id || last->offset != extent->offset || last->sum != c->begun_sum)
-		error = walk(c, window, extent, head);
+	bool large = c->head.length > WINDOW_BYTES;
+	enum error error = ERR_OK;
+	if (c->done)
+		return ERR_OK;
+	if (!large || last->file != c->file || last->offset != c->frame || last->sum != c->begun_sum)
+		error = walk(c, window);
 	c->done = error == ERR_OK;
 	if (c->done && large)
-		*last = (struct frame_checked){ .file = window->file->id, .offset = extent->offset, .sum = c->begun_sum };
+		*last = (struct frame_checked){ .file = c->file, .offset = c->frame, .sum = c->begun_sum };
 	return error;
 }

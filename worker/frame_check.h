@@ -17,7 +17,8 @@ struct frame_checked { uint64_t file, offset; uint32_t sum; };
 
 struct frame_check {
 	bool begun, done;        /* `begun` false: whatever was checked before is forgotten */
-	uint64_t frame;          /* which: its offset in the window's file */
+	uint64_t file, frame;    /* which: its file and offset */
+	struct frame_head head;
 	uint32_t begun_sum;      /* stands for head and entries as they are */
 	uint32_t entry;          /* the next to look at, behind the head */
 	uint64_t next;           /* where its area has to begin, from the frame's start */
@@ -26,7 +27,19 @@ struct frame_check {
 	struct frame_sum sum;
 };
 
-/* ERR_OK: the frame is right (asked again, it says so at once); ERR_BUSY: call again, when others have had their turn; ERR_AGAIN and other errors: as window_bytes says; ERR_CORRUPT. */
-enum error frame_check_go_on(struct frame_check *check, struct window *window, const struct extent *extent, const struct frame_head *head, struct frame_checked *last);
+/* `bytes`: its head, which has been decoded, and its entry table. */
+void frame_check_begin(struct frame_check *check, const uint8_t *bytes, const struct frame_head *head, uint64_t file, uint64_t offset);
+
+/* It is this frame that is being checked, or has been. */
+static inline bool frame_check_stands_at(const struct frame_check *check, const struct extent *extent)
+{
+	return check->begun && check->frame == extent->offset;
+}
+
+/*
+ * ERR_OK: the frame is right (asked again, it says so at once); ERR_BUSY: call again, when others have had their turn; ERR_AGAIN and other errors: as window_bytes says; ERR_CORRUPT. The
+ * window looks at the frame's file.
+ */
+enum error frame_check_go_on(struct frame_check *check, struct window *window, struct frame_checked *last);
 
 #endif

@@ -358,10 +358,10 @@ static enum error keep_node(struct reading *p, const struct entry *batch)
 }
 
 /* Condition 7 of docs/format.md, in slices. */
-static enum error check_frame(struct reading *p, const struct extent *extent, const struct frame_head *head)
+static enum error check_frame(struct reading *p)
 {
 	enum error error;
-	while ((error = frame_check_go_on(&p->check, &p->window, extent, head, &p->reader->checked)) == ERR_BUSY) {
+	while ((error = frame_check_go_on(&p->check, &p->window, &p->reader->checked)) == ERR_BUSY) {
 		p->work += SLICE_WORK;
 		if (slice_over(p))
 			return ERR_AGAIN;
@@ -371,31 +371,46 @@ static enum error check_frame(struct reading *p, const struct extent *extent, co
 	return error;
 }
 
-/* Head and entries of the frame, checked, and held against what the extent says. Then the reading stands inside the batch. */
-static enum error open_batch(struct reading *p, const struct extent *extent)
+/* The frame's head. A check that is under way has it and does not need it in the window again: two places that take turns there would never both be read. */
+static enum error open_head(struct reading *p, const struct extent *extent)
 {
 	const uint8_t *bytes;
 	struct frame_head head;
-	struct entry batch;
 	/* A frame that fits the window lies in it as a whole; of a larger one it moves over the parts. */
 	uint64_t first = extent->length <= WINDOW_BYTES ? extent->length : 512;
 	enum error error = bytes_at(p, extent->offset, first, &bytes);
 	if (error != ERR_OK)
 		return error;
-	if (frame_head_decode(&head, bytes, extent->length) != ERR_OK || head.length != extent->length || extent->entry < FRAME_HEAD ||
-	    extent->entry >= FRAME_HEAD + head.entries_length)
+	if (frame_head_decode(&head, bytes, extent->length) != ERR_OK)
 		return ERR_CORRUPT;
-	error = check_frame(p, extent, &head);
+	error = bytes_at(p, extent->offset, FRAME_HEAD + head.entries_length, &bytes);
 	if (error == ERR_OK)
-		error = bytes_at(p, extent->offset, FRAME_HEAD + head.entries_length, &bytes);
+		frame_check_begin(&p->check, bytes, &head, p->window.file->id, extent->offset);
+	return error;
+}
+
+/* Head and entries of the frame, checked, and held against what the extent says. Then the reading stands inside the batch. */
+static enum error open_batch(struct reading *p, const struct extent *extent)
+{
+	const uint8_t *bytes;
+	const struct frame_head *head = &p->check.head;
+	struct entry batch;
+	enum error error = frame_check_stands_at(&p->check, extent) ? ERR_OK : open_head(p, extent);
 	if (error != ERR_OK)
 		return error;
-	if (entry_decode(&batch, bytes + extent->entry, FRAME_HEAD + head.entries_length - extent->entry) != ERR_OK || batch.type != ENTRY_BATCH ||
+	if (head->length != extent->length || extent->entry < FRAME_HEAD || extent->entry >= FRAME_HEAD + head->entries_length)
+		return ERR_CORRUPT;
+	error = check_frame(p);
+	if (error == ERR_OK)
+		error = bytes_at(p, extent->offset, FRAME_HEAD + head->entries_length, &bytes);
+	if (error != ERR_OK)
+		return error;
+	if (entry_decode(&batch, bytes + extent->entry, FRAME_HEAD + head->entries_length - extent->entry) != ERR_OK || batch.type != ENTRY_BATCH ||
 	    batch.topic != p->request->topic || batch.batch.first_seq != extent->first_seq || batch.batch.count != extent->count)
 		return ERR_CORRUPT;
 	if ((error = keep_node(p, &batch)) != ERR_OK)
 		return error;
-	render_batch(&p->render, head.ts, p->node, batch.batch.node_length);
+	render_batch(&p->render, head->ts, p->node, batch.batch.node_length);
 	uint64_t index = p->page.next + 1 - extent->first_seq, stride = index / RECORD_TABLE_STRIDE, records = extent->offset + batch.batch.records_offset;
 	bool table = stride > 0 && batch.batch.table_length > 0;
 	p->place = (struct place){

@@ -219,7 +219,7 @@ static enum error deliver(struct reading *p, const struct record *record, uint64
 		return ERR_OK;
 	}
 	if (p->page.records > 0) {
-		if (buffer_reserve(p->out, 1) != ERR_OK)
+		if (p->out->length == p->out->room && buffer_reserve(p->out, 1) != ERR_OK)
 			return ERR_NOMEM;
 		p->out->bytes[p->out->length++] = ',';
 	}
@@ -314,7 +314,7 @@ static enum error one_record(struct reading *p)
 	return error;
 }
 
-static bool page_done(const struct reading *p)
+static inline bool page_done(const struct reading *p)
 {
 	return p->full || p->page.next >= p->end || p->page.records >= p->request->limit || p->page.examined >= READ_EXAMINED_MAX;
 }
@@ -334,7 +334,7 @@ static enum error batch_records(struct reading *p)
 	uint64_t last = p->place.last_seq < p->end ? p->place.last_seq : p->end;
 	enum error error = seek(p);
 	while (error == ERR_OK && p->page.next < last && !page_done(p))
-		error = slice_over(p) ? ERR_AGAIN : one_record(p);
+		error = p->work >= SLICE_WORK && slice_over(p) ? ERR_AGAIN : one_record(p);
 	if (error == ERR_OK)
 		p->place.inside = false;
 	return damaged(p, error, p->page.next + 1);

@@ -48,7 +48,7 @@ static uint8_t *put(uint8_t *at, const void *bytes, size_t length)
 enum error render_record(struct render *render, struct buffer *out, uint64_t seq, const struct record *record)
 {
 	size_t most = 160 + (size_t)record->data_length + record->meta_length + 6 * ((size_t)record->tag_length + record->node_length + render->node_length);
-	if (buffer_reserve(out, most) != ERR_OK)
+	if (out->room - out->length < most && buffer_reserve(out, most) != ERR_OK)
 		return ERR_NOMEM;
 	if (render->seq_digits != 0 && seq == render->seq_value + 1)
 		count_up(render);

@@ -33,6 +33,21 @@ static inline uint8_t *text_u64(uint8_t *at, uint64_t value)
 	return text_bytes(at, from, (size_t)(digits + sizeof digits - from));
 }
 
+/* Adds one to the number of `length` digits, whose room is TEXT_U64_MAX; returns its new length. */
+static inline size_t text_count_up(uint8_t *digits, size_t length)
+{
+	size_t i = length;
+	while (i > 0 && digits[i - 1] == '9')
+		digits[--i] = '0';
+	if (i > 0) {
+		digits[i - 1]++;
+		return length;
+	}
+	digits[0] = '1';
+	digits[length] = '0';
+	return length + 1;
+}
+
 /* An id as text (an epoch): TEXT_HEX_LENGTH lower-case digits. */
 static inline uint8_t *text_hex(uint8_t *at, uint64_t value)
 {

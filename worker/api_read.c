@@ -92,7 +92,8 @@ static struct reading *read_page(struct exchange *exchange, const struct read_re
 	enum error error = ERR_OK;
 	if (reading == NULL) {
 		exchange->answer.length = 0;
-		answer_bytes(exchange, head, strlen(head));
+		if (head[0] != '\0')
+			answer_bytes(exchange, head, strlen(head));
 		error = reading_begin(exchange->worker->reader, on_disk, exchange, &reading);
 	}
 	if (error == ERR_OK)

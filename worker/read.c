@@ -3,66 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/frame.h"
-#include "worker/files.h"
-#include "worker/frame_check.h"
-#include "worker/render.h"
-#include "worker/window.h"
-#include "worker/worker.h"
+#include "worker/read_internal.h"
 
 enum {
-	EXTENTS = 128,
-	NEAR = 4096,             /* frames that lie closer are read in one go */
 	TRIES = 3,
 	POOL_MAX = 64,
 	NODE_MAX = 65536,
-	SLICE_US = 500,          /* how long one call may work: looked at after every SLICE_WORK bytes or so */
-	SLICE_WORK = 64 * 1024,
-	RECORD_WORK = 64,        /* what a record costs beside its bytes, and an extent, in bytes */
-	EXTENT_WORK = 1024,
-};
-
-struct reader {
-	struct worker *worker;
-	struct windows *windows;
-	struct reading *pool;
-	unsigned pooled;
-	struct extent extents[EXTENTS];
-	struct frame_checked checked;
-};
-
-/* The batch in which a reading stands. Offsets are of the file; all of it is a copy, so that it holds over a wait. */
-struct place {
-	bool inside;
-	uint64_t last_seq;
-	uint64_t records;        /* where the records begin */
-	uint64_t length;         /* their bytes */
-	uint64_t table;          /* where to look up the way to the first that is wanted; 0: nowhere, or done */
-	uint64_t offset;         /* of the next record, behind `records` */
-	uint32_t to_skip;        /* records before it that are still to be passed over */
-};
-
-struct reading {
-	struct reader *reader;
-	struct reading *next;         /* in the pool */
-	const struct read_request *request;
-	struct buffer *out;
-	struct read_page page;
-	struct window window;
-	struct render render;
-	struct place place;
-	struct frame_check check;
-	uint64_t topic;
-	uint64_t catalogue;           /* number of the one that the page shows; 0: not begun */
-	size_t start;                 /* length of `out` before the page */
-	uint64_t end;                 /* last seq that this page may reach: the head, or what stands before the next gap */
-	uint64_t first;               /* seq at which it began */
-	uint64_t bytes;
-	uint64_t work, until_us;      /* the slice */
-	unsigned tries, lost_files;
-	bool full, looked_again, look_again;
-	uint8_t *node;                /* the batch's; owned */
-	size_t node_room;
+	SLICE_US = 500,          /* how long one call may work: looked at after every READ_SLICE_WORK bytes or so */
+	RECORD_WORK = 64,        /* what a record costs beside its bytes, in bytes */
 };
 
 const char *reason_name(uint32_t reason)
@@ -79,6 +27,8 @@ enum error reader_create(struct reader **out, struct worker *worker)
 	reader->worker = worker;
 	*out = reader;
 	enum error error = windows_create(&reader->windows, worker);
+	if (error == ERR_OK)
+		error = segment_hints_create(&reader->hints);
 	if (error != ERR_OK)
 		reader_destroy(out);
 	return error;
@@ -86,6 +36,7 @@ enum error reader_create(struct reader **out, struct worker *worker)
 
 static void free_reading(struct reading *reading)
 {
+	free(reading->run.extents);
 	free(reading->node);
 	free(reading);
 }
@@ -101,24 +52,22 @@ void reader_destroy(struct reader **out)
 		free_reading(reading);
 	}
 	windows_destroy(&reader->windows);
+	segment_hints_destroy(&reader->hints);
 	free(reader);
 	*out = NULL;
 }
 
 enum error reading_begin(struct reader *reader, void (*wake)(void *context), void *context, struct reading **out)
 {
-	struct reading *reading = reader->pool;
-	uint8_t *node = NULL;
-	size_t node_room = 0;
+	struct reading *reading = reader->pool, kept = { 0 };
 	if (reading != NULL) {
 		reader->pool = reading->next;
 		reader->pooled--;
-		node = reading->node;
-		node_room = reading->node_room;
+		kept = *reading;
 	} else if ((reading = malloc(sizeof *reading)) == NULL) {
 		return ERR_NOMEM;
 	}
-	*reading = (struct reading){ .reader = reader, .node = node, .node_room = node_room,
+	*reading = (struct reading){ .reader = reader, .node = kept.node, .node_room = kept.node_room, .run = { .extents = kept.run.extents },
 	                             .window = { .windows = reader->windows, .wake = wake, .context = context } };
 	*out = reading;
 	return ERR_OK;
@@ -148,15 +97,7 @@ void reading_end(struct reading **out)
 
 /* ---- bytes of a file ---- */
 
-static inline enum error bytes_at(struct reading *p, uint64_t offset, uint64_t length, const uint8_t **bytes)
-{
-	enum error error = window_bytes(&p->window, offset, length, bytes);
-	if (error == ERR_AGAIN)
-		p->page.waits = READING_WAITS_FOR_DISK;
-	return error;
-}
-
-static enum error use_file(struct reading *p, uint32_t index)
+enum error reading_use_file(struct reading *p, uint32_t index)
 {
 	struct catalogue_file place;
 	struct log_file *file = NULL;
@@ -179,21 +120,6 @@ static enum error use_file(struct reading *p, uint32_t index)
 		p->check.begun = false;
 	}
 	return error;
-}
-
-/* How far one read should go: over the frames that follow closely, as many as the page can still take. */
-static void plan_ahead(struct reading *p, unsigned from, unsigned count)
-{
-	const struct extent *e = p->reader->extents;
-	uint64_t records = 0, left = p->request->limit - p->page.records, end = e[from].offset;
-	for (unsigned i = from; i < count && records < left && e[i].file == e[from].file && e[i].offset >= end && e[i].offset - end <= NEAR; i++) {
-		uint64_t skipped = p->page.next >= e[i].first_seq ? p->page.next - e[i].first_seq + 1 : 0;
-		end = e[i].offset + e[i].length;
-		records += e[i].count - (skipped < e[i].count ? skipped : e[i].count);
-		if (end - e[from].offset >= WINDOW_BYTES)
-			break;
-	}
-	p->window.ahead = end;
 }
 
 /* ---- one record, one batch ---- */
@@ -243,7 +169,7 @@ static void announce(struct reading *p, uint64_t to, uint32_t reason)
 }
 
 /* The batch, up to `to`, does not give what the catalogue says. */
-static enum error damaged(struct reading *p, enum error error, uint64_t to)
+enum error reading_damaged(struct reading *p, enum error error, uint64_t to)
 {
 	if (error != ERR_CORRUPT && error != ERR_IO && error != ERR_STORAGE_FAILED)
 		return error;
@@ -268,7 +194,7 @@ static enum error seek(struct reading *p)
 	struct place *at = &p->place;
 	const uint8_t *bytes;
 	if (at->table != 0) {
-		enum error error = bytes_at(p, at->table, 4, &bytes);
+		enum error error = reading_bytes(p, at->table, 4, &bytes);
 		if (error != ERR_OK)
 			return error;
 		at->offset = get_u32(bytes);
@@ -277,7 +203,7 @@ static enum error seek(struct reading *p)
 	for (; at->to_skip > 0; at->to_skip--) {
 		if (at->offset + RECORD_HEAD > at->length)
 			return ERR_CORRUPT;
-		enum error error = bytes_at(p, at->records + at->offset, RECORD_HEAD, &bytes);
+		enum error error = reading_bytes(p, at->records + at->offset, RECORD_HEAD, &bytes);
 		if (error != ERR_OK)
 			return error;
 		at->offset += get_u32(bytes);
@@ -293,13 +219,13 @@ static enum error one_record(struct reading *p)
 	uint64_t left = at->length - at->offset, seq = p->page.next + 1;
 	if (at->offset > at->length || left < RECORD_HEAD)
 		return ERR_CORRUPT;
-	enum error error = bytes_at(p, at->records + at->offset, RECORD_HEAD, &bytes);
+	enum error error = reading_bytes(p, at->records + at->offset, RECORD_HEAD, &bytes);
 	if (error != ERR_OK)
 		return error;
 	uint32_t length = get_u32(bytes);
 	if (length > left || length < RECORD_HEAD)
 		return ERR_CORRUPT;
-	error = bytes_at(p, at->records + at->offset, length, &bytes);
+	error = reading_bytes(p, at->records + at->offset, length, &bytes);
 	if (error != ERR_OK)
 		return error;
 	if (record_parse(&record, bytes, length) != ERR_OK || !record_crc_valid(bytes, length))
@@ -314,16 +240,8 @@ static enum error one_record(struct reading *p)
 	return error;
 }
 
-static inline bool page_done(const struct reading *p)
+bool reading_slice_ends(struct reading *p)
 {
-	return p->full || p->page.next >= p->end || p->page.records >= p->request->limit || p->page.examined >= READ_EXAMINED_MAX;
-}
-
-/* True when this call has worked long enough. */
-static bool slice_over(struct reading *p)
-{
-	if (p->work < SLICE_WORK)
-		return false;
 	p->work = 0;
 	p->page.waits = READING_WAITS_FOR_TURN;
 	return worker_now_us() >= p->until_us;
@@ -333,11 +251,11 @@ static enum error batch_records(struct reading *p)
 {
 	uint64_t last = p->place.last_seq < p->end ? p->place.last_seq : p->end;
 	enum error error = seek(p);
-	while (error == ERR_OK && p->page.next < last && !page_done(p))
-		error = p->work >= SLICE_WORK && slice_over(p) ? ERR_AGAIN : one_record(p);
+	while (error == ERR_OK && p->page.next < last && !reading_done(p))
+		error = reading_slice_over(p) ? ERR_AGAIN : one_record(p);
 	if (error == ERR_OK)
 		p->place.inside = false;
-	return damaged(p, error, p->page.next + 1);
+	return reading_damaged(p, error, p->page.next + 1);
 }
 
 static enum error keep_node(struct reading *p, const struct entry *batch)
@@ -362,8 +280,8 @@ static enum error check_frame(struct reading *p)
 {
 	enum error error;
 	while ((error = frame_check_go_on(&p->check, &p->window, &p->reader->checked)) == ERR_BUSY) {
-		p->work += SLICE_WORK;
-		if (slice_over(p))
+		p->work += READ_SLICE_WORK;
+		if (reading_slice_over(p))
 			return ERR_AGAIN;
 	}
 	if (error == ERR_AGAIN)
@@ -378,12 +296,12 @@ static enum error open_head(struct reading *p, const struct extent *extent)
 	struct frame_head head;
 	/* A frame that fits the window lies in it as a whole; of a larger one it moves over the parts. */
 	uint64_t first = extent->length <= WINDOW_BYTES ? extent->length : 512;
-	enum error error = bytes_at(p, extent->offset, first, &bytes);
+	enum error error = reading_bytes(p, extent->offset, first, &bytes);
 	if (error != ERR_OK)
 		return error;
 	if (frame_head_decode(&head, bytes, extent->length) != ERR_OK)
 		return ERR_CORRUPT;
-	error = bytes_at(p, extent->offset, FRAME_HEAD + head.entries_length, &bytes);
+	error = reading_bytes(p, extent->offset, FRAME_HEAD + head.entries_length, &bytes);
 	if (error == ERR_OK)
 		frame_check_begin(&p->check, bytes, &head, p->window.file->id, extent->offset);
 	return error;
@@ -402,7 +320,7 @@ static enum error open_batch(struct reading *p, const struct extent *extent)
 		return ERR_CORRUPT;
 	error = check_frame(p);
 	if (error == ERR_OK)
-		error = bytes_at(p, extent->offset, FRAME_HEAD + head->entries_length, &bytes);
+		error = reading_bytes(p, extent->offset, FRAME_HEAD + head->entries_length, &bytes);
 	if (error != ERR_OK)
 		return error;
 	if (entry_decode(&batch, bytes + extent->entry, FRAME_HEAD + head->entries_length - extent->entry) != ERR_OK || batch.type != ENTRY_BATCH ||
@@ -420,44 +338,19 @@ static enum error open_batch(struct reading *p, const struct extent *extent)
 	return ERR_OK;
 }
 
-static enum error one_extent(struct reading *p, unsigned index, unsigned count)
+enum error reading_extent(struct reading *p, const struct extent *extent)
 {
-	const struct extent *extent = &p->reader->extents[index];
-	enum error error = use_file(p, extent->file);
-	if (error != ERR_OK || p->look_again)
-		return error;
-	if (extent->offset >= p->window.ahead || index == 0)
-		plan_ahead(p, index, count);
-	p->work += EXTENT_WORK;
-	error = open_batch(p, extent);
-	return error == ERR_OK ? batch_records(p) : damaged(p, error, extent->first_seq + extent->count - 1);
+	enum error error = open_batch(p, extent);
+	return error == ERR_OK ? batch_records(p) : reading_damaged(p, error, extent->first_seq + extent->count - 1);
 }
 
 /* ---- the page ---- */
 
-static enum error some_extents(struct reading *p)
-{
-	const struct read_request *r = p->request;
-	unsigned count = 0;
-	enum error error = catalogue_extents(r->catalogue, r->slot, r->topic, p->page.next + 1, p->reader->extents, EXTENTS, &count);
-	if (error != ERR_OK)
-		return error == ERR_AGAIN ? ERR_BUSY : error;
-	if (count == 0)
-		return ERR_CORRUPT;
-	p->look_again = false;
-	for (unsigned i = 0; i < count && error == ERR_OK && !p->look_again && !page_done(p); i++) {
-		if (p->reader->extents[i].first_seq > p->page.next + 1)
-			return ERR_CORRUPT; /* the floor moved over what we wanted: the numbers are read again */
-		error = slice_over(p) ? ERR_AGAIN : one_extent(p, i, count);
-	}
-	return error;
-}
-
 static enum error walk(struct reading *p)
 {
 	enum error error = p->place.inside ? batch_records(p) : ERR_OK;
-	while (error == ERR_OK && !page_done(p))
-		error = some_extents(p);
+	while (error == ERR_OK && !reading_done(p))
+		error = reading_next_extents(p);
 	return error;
 }
 
@@ -501,6 +394,7 @@ static enum error begin_page(struct reading *p)
 	p->bytes = 0;
 	p->full = p->looked_again = false;
 	p->place.inside = p->check.begun = false;
+	p->run.count = p->run.at = 0;
 	p->page = (struct read_page){ 0 };
 	window_close(&p->window);
 	p->catalogue = catalogue_number(p->request->catalogue);
@@ -546,7 +440,7 @@ enum error reading_go_on(struct reading *p, const struct read_request *request, 
 		error = begin_page(p);
 	else
 		window_resume(&p->window);
-	while (error == ERR_OK && !page_done(p)) {
+	while (error == ERR_OK && !reading_done(p)) {
 		error = walk(p);
 		if (error == ERR_CORRUPT)
 			error = missing(p);

@@ -18,10 +18,12 @@ CMOCKA_PASSED = re.compile(r"^\[  PASSED  \] (\d+) test", re.M)
 CMOCKA_FAILED = re.compile(r"^\[  FAILED  \] .*?(\d+) test\(s\)", re.M)
 PLAIN = re.compile(r"^(?:\w+: )?(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$", re.M)
 
+FUZZ_SECONDS = 60  # for all targets together
+
 BUILDS = {
     "plain": [],
     "failpoints": ["--enable-failpoints"],
-    "asan": ["--enable-asan", "--enable-ubsan", "--enable-failpoints"],
+    "asan": ["--enable-asan", "--enable-ubsan", "--enable-failpoints", "--enable-fuzz"],
     "tsan": ["--enable-tsan"],
 }
 
@@ -118,6 +120,14 @@ class Gate:
             self.units("asan", "hostile_tests")
             self.scripts("asan", "asan_tests")
 
+    def phase_fuzz(self):
+        """Every target for its share of a minute; `make campaign` goes on from there."""
+        if self.build("asan", ["all", "check_programs"]):
+            targets = [p for p in self.listed("asan", "check_PROGRAMS") if p.startswith("tests/fuzz/")]
+            for target in targets:
+                self.run(os.path.basename(target), [os.path.join(self.build_dir("asan"), target), "--seconds", str(FUZZ_SECONDS // len(targets))],
+                         cwd=self.build_dir("asan"), timeout=600)
+
     def phase_tsan(self):
         if self.build("tsan", ["check_programs"]):
             self.units("tsan", "stress_tests")
@@ -148,7 +158,7 @@ class Gate:
         self.run("acceptance conformance", [sys.executable, os.path.join(self.args.source, "tests/with_server.py"), topicsd,
                                             sys.executable, "conformance.py", "@URL@", "--only", ids], cwd=sample)
 
-    PHASES = ["plain", "simulate", "failpoints", "asan", "tsan", "dist", "seeded", "acceptance"]
+    PHASES = ["plain", "simulate", "failpoints", "asan", "fuzz", "tsan", "dist", "seeded", "acceptance"]
 
 
 def main():

@@ -4,7 +4,8 @@
     logreader.py DIR [--json]
 
 It only reads, and concludes what recovery must conclude at the daemon's start after a death of processes (or after an end of the machine: another boot token): which topics there
-are, with which configuration, head, records and losses. Batches of class `ephemeral` are left out: the daemon's end takes them.
+are, with which configuration, head, records and losses. Batches of class `ephemeral` are left out: the daemon's end takes them. Footers of sealed files say where these end, and are held
+against the frames that they index (Image.footers); nothing else is taken from them.
 """
 
 import json
@@ -12,6 +13,8 @@ import os
 import re
 import struct
 import sys
+
+from logfooter import Footer
 
 MAGIC, FRAME_MAGIC, END_MARK = b"TOPICSLG", 0x46504F54, 0x21444E45
 BATCH, CREATE, CONFIGURE, DELETE, CEILING, LOSS, FLOOR, VOID, SYNC_MARK, STATE, END = 1, 2, 3, 4, 11, 13, 12, 14, 16, 20, 24
@@ -76,6 +79,7 @@ class File:
     def __init__(self, name, raw):
         self.name, self.kind, self.id, self.bytes = name, name[0], int(name[1:], 16), raw
         self.salvaged, self.first_lsn, self.number, self.predecessor, self.frontier, self.boot, self.chain = False, 0, 0, 0, 0, b"", None
+        self.frames_end = 1 << 62
         header = raw[:512]
         self.zero = not any(header)
         self.valid = not self.zero and self._header(header)
@@ -216,7 +220,10 @@ class Image:
         self.files = {f.id: f for f in every if f.kind == "w"}
         checkpoints = [f for f in every if f.kind == "c" and f.valid]
         self.frontier = max([f.frontier for f in every if f.valid] or [0])
+        self.footers = {}    # id of a sealed file -> what its footer says otherwise than its frames
         holding = self._order()
+        for file in holding:
+            self._sealed(file, file is holding[-1])
         self.same_boot = boot is None or (bool(holding) and self.last_boot == boot)
         self._last_frontier(holding)
         self.from_checkpoint = self._checkpoint(sorted(checkpoints, key=lambda f: -f.number))
@@ -251,6 +258,23 @@ class Image:
         self.last_boot = found[-1].boot if found else b""
         return sorted((f for f in found if f.first_lsn < f.end), key=lambda f: f.first_lsn)
 
+    def _sealed(self, file, newest):
+        """A file whose footer is valid, and ends where the file ends by the order of the files, ends with its frames."""
+        try:
+            footer = Footer(file, crc32c)
+        except (ValueError, struct.error):
+            return
+        if not file.valid or not newest and footer.end_lsn != file.end:
+            return
+        file.frames_end, at, frames = 512 + footer.end_lsn - file.first_lsn, 512, []
+        try:
+            while at < file.frames_end:
+                frames.append(Frame(file, at, file.frames_end, file.first_lsn + at - 512, 1 << 30))
+                at += frames[-1].length
+            self.footers[file.id] = footer.differences(frames)
+        except (ValueError, struct.error) as problem:
+            self.footers[file.id] = ["frame at %d: %s" % (at, problem)]
+
     def _last_frontier(self, holding):
         for file in reversed(holding):
             frames = [f for f in self._frames(file, self._limit(file)) if f is not None]
@@ -260,7 +284,7 @@ class Image:
 
     @staticmethod
     def _limit(file):
-        return min(len(file.bytes), 512 + file.end - file.first_lsn)
+        return min(len(file.bytes), 512 + file.end - file.first_lsn, file.frames_end)
 
     def _frames(self, file, limit):
         """The file's frames in order; None and then the offset for each place where one is missing."""
@@ -517,11 +541,15 @@ def main():
     image = read(sys.argv[1], conclude=True)
     if "--json" in sys.argv:
         print(json.dumps({"frontier": image.frontier, "end": image.end, "frames": image.frames, "damage": image.damage,
+                          "footers": {"%016x" % id: wrong for id, wrong in image.footers.items()},
                           "topics": {t.name: {"epoch": "%016x" % t.id, "config": t.config, "head": t.head, "records": len(t.records),
                                               "losses": sorted(t.losses)} for t in image.topics.values()}}, indent=1, sort_keys=True))
         return 0
-    print("%d files, %d frames, frontier %d, ends with %s, %d places of damage" % (len(image.files), image.frames, image.frontier, image.end,
-                                                                                  len(image.damage)))
+    print("%d files (%d sealed), %d frames, frontier %d, ends with %s, %d places of damage" % (len(image.files), len(image.footers), image.frames, image.frontier,
+                                                                                              image.end, len(image.damage)))
+    for id, wrong in sorted(image.footers.items()):
+        if wrong:
+            print("the footer of %016x differs from its frames: %s" % (id, ", ".join(wrong)))
     for topic in sorted(image.topics.values(), key=lambda t: t.name):
         print("%-30s %-9s head %d, %d records, losses %s" % (topic.name, topic.config["durability"], topic.head, len(topic.records), sorted(topic.losses)))
     return 0

@@ -51,10 +51,6 @@ struct file_slot {
 	_Atomic uint32_t kind, generation;
 };
 
-/*
- * All of it is guarded by `sequence`. The elements of the lists are not: they lie in the heap, are written before the section that makes
- * them visible, and stay as they are until list_version has risen.
- */
 enum list_kind { LIST_EXTENTS, LIST_SEGMENTS, LIST_LOSSES, LIST_KINDS };
 
 /* Where a list lies: `first` elements into its block stand `count` that readers see. */
@@ -68,6 +64,10 @@ static inline size_t list_words(enum list_kind kind)
 	return words[kind];
 }
 
+/*
+ * All of it is guarded by `sequence`. The elements of the lists are not: they lie in the heap, are written before the section that makes
+ * them visible, and stay as they are until list_version has risen.
+ */
 struct topic_slot {
 	catalogue_word sequence, id, head, durable, earliest, floor, count, bytes;
 	catalogue_word last_write_ts, floor_reason, list_version;

@@ -38,7 +38,8 @@ struct counters {
 	_Atomic uint64_t long_polls;       /* that wait now */
 	_Atomic uint64_t cold_reads_total; /* reads of a log file that a reader thread did */
 	_Atomic uint64_t read_errors_total;/* of them and others, that the disk failed */
-	uint8_t reserved[4096 - 19 * 8];
+	_Atomic uint64_t index_failures_total; /* look-ups that a damaged footer did not answer, so that frames were walked */
+	uint8_t reserved[4096 - 20 * 8];
 	struct read_clock clocks[COUNTERS_READ_CLOCKS]; /* open addressing by topic id, 8 probes; a full neighbourhood overwrites the oldest */
 };
 

@@ -74,11 +74,12 @@ static enum error look_up(struct reading *p, const struct segment *segment)
 		return ERR_NOMEM;
 	if (catalogue_file(p->request->catalogue, segment->file, &file) != ERR_OK)
 		return ERR_BUSY;
-	run->at = run->count = 0;
-	while (error == ERR_OK && run->count == 0) {
+	for (run->at = run->count = 0; error == ERR_OK && run->count == 0;) {
 		p->work += EXTENT_WORK;
 		error = reading_slice_over(p) ? ERR_AGAIN : segment_index_find(&run->search, p->reader->hints, &wanted, &source, run->extents, READ_EXTENTS, &run->count);
 	}
+	if (run->count > 0 && segment_index_failed(&run->search))
+		counters_add(&p->reader->worker->counters->index_failures_total, 1);
 	if (error == ERR_OK && run->extents[0].first_seq > wanted.seq)
 		error = ERR_NOT_FOUND;
 	if (error != ERR_OK)

@@ -3,7 +3,7 @@
 import os
 import struct
 
-OFFSETS = {"connections": 16, "requests_total": 32, "long_polls": 128, "cold_reads_total": 136, "read_errors_total": 144}
+OFFSETS = {"connections": 16, "requests_total": 32, "long_polls": 128, "cold_reads_total": 136, "read_errors_total": 144, "index_failures_total": 152}
 
 
 def counter(server, name):

@@ -317,7 +317,7 @@ static uint64_t parts_length(const struct entry *e)
 /* Types whose members struct entry does not have: their bytes are carried as they are. */
 static bool carried(enum entry_type type)
 {
-	return (type >= ENTRY_RECORD_DELETE && type <= ENTRY_SESSION) || type == ENTRY_FILE_SEALED || type == ENTRY_DELETE_SET;
+	return (type >= ENTRY_RECORD_DELETE && type <= ENTRY_SESSION) || type == ENTRY_DELETE_SET;
 }
 
 uint32_t entry_size(const struct entry *entry)
@@ -398,6 +398,11 @@ static void encode_file(const struct entry *e, uint8_t *b)
 		put_u64(b + 8, e->file.number);
 		put_u64(b + 16, e->file.first_lsn);
 		put_u32(b + 24, e->file.kind);
+	} else if (e->type == ENTRY_FILE_SEALED) {
+		put_u64(b + 8, e->file.end_lsn);
+		put_u64(b + 16, e->file.footer_offset);
+		put_u32(b + 24, e->file.footer_length);
+		put_u32(b + 28, e->file.footer_crc);
 	} else if (e->type == ENTRY_FILE_STATE) {
 		put_u64(b + 8, e->file.number);
 		put_u64(b + 16, e->file.first_lsn);

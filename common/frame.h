@@ -176,7 +176,8 @@ enum reason {
 enum entry_flags {
 	ENTRY_CREATED = 1,   /* batch, router put: the answer says created */
 	ENTRY_BITMAP = 2,    /* batch: a bitmap says which records are left */
-	ENTRY_CLOSED = 1,    /* ceiling, topic state: closed */
+	ENTRY_CLOSED = 1,    /* ceiling, topic state (in its flags field): closed */
+	ENTRY_WAS_EPHEMERAL = 2, /* topic state, in its flags field: its class is or was ephemeral */
 	ENTRY_DEDUPED = 1,   /* answer, in its flags field */
 	ENTRY_ANSWER_CREATED = 2,
 	ENTRY_POSSIBLE = 1,  /* loss, in its flags field */
@@ -185,7 +186,7 @@ enum entry_flags {
 
 /*
  * One entry, decoded. Only the members that the type has are set; pointers lead into the entry. Entries whose types belong to later
- * parts of the product (5-10, 18, 23) are checked for their shape and otherwise carried as `body`.
+ * parts of the product (5-10, 23) are checked for their shape and otherwise carried as `body`.
  */
 struct entry {
 	enum entry_type type;
@@ -257,7 +258,7 @@ enum error entry_decode(struct entry *entry, const uint8_t *bytes, uint64_t avai
 /* Bytes that entry_encode will write. */
 uint32_t entry_size(const struct entry *entry);
 
-/* Writes the entry (types 1-4, 11-17, 19-22, 24; for the others `body` and `length` as they are) and returns its bytes. */
+/* Writes the entry (types 1-4, 11-22, 24; for the others `body` and `length` as they are) and returns its bytes. */
 uint32_t entry_encode(const struct entry *entry, uint8_t *out);
 
 #endif

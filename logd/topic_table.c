@@ -14,6 +14,8 @@ struct topic_table {
 	uint64_t buckets; /* a power of two, for both */
 	uint64_t ids;     /* topics linked by id */
 	uint64_t names;   /* topics whose name is theirs */
+	struct topic *first, *last;
+	struct topic *walk; /* met next */
 	uint8_t key[crypto_shorthash_KEYBYTES];
 };
 
@@ -159,6 +161,12 @@ enum error topic_table_add(struct topic_table *table, struct topic *topic)
 	if (table->ids >= table->buckets)
 		grow(table);
 	link_id(table, topic);
+	topic->all_previous = table->last;
+	if (table->last != NULL)
+		table->last->all_next = topic;
+	else
+		table->first = topic;
+	table->last = topic;
 	table->ids++;
 	topic_table_take_name(table, topic);
 	return ERR_OK;
@@ -190,7 +198,25 @@ void topic_table_remove(struct topic_table *table, struct topic *topic)
 	if (*at == NULL)
 		return;
 	*at = topic->next_by_id;
+	if (table->walk == topic)
+		table->walk = topic->all_next;
+	*(topic->all_previous != NULL ? &topic->all_previous->all_next : &table->first) = topic->all_next;
+	*(topic->all_next != NULL ? &topic->all_next->all_previous : &table->last) = topic->all_previous;
+	topic->all_previous = topic->all_next = NULL;
 	table->ids--;
+}
+
+void topic_table_walk_begin(struct topic_table *table)
+{
+	table->walk = table->first;
+}
+
+struct topic *topic_table_walk_next(struct topic_table *table)
+{
+	struct topic *topic = table->walk;
+	if (topic != NULL)
+		table->walk = topic->all_next;
+	return topic;
 }
 
 struct topic *topic_table_by_name(const struct topic_table *table, const char *name, size_t length)

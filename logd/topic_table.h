@@ -60,16 +60,20 @@ struct topic {
 	/* recovery */
 	uint64_t seen;                   /* last seq accounted for: in a frame, or in a gap that was noted */
 	uint64_t damage;                 /* damages that had been met when something of it was met last */
-	bool was_ephemeral;
+	bool was_ephemeral;              /* its class is, or was at some time (kept up to date afterwards too) */
 	uint64_t proven;                 /* last seq that a frame below the recorded frontier, or the checkpoint, holds */
 	bool tail_ephemeral;             /* seqs past the last batch that the disk log holds may have been given to ephemeral records */
 	bool tail_unsynced;              /* ... to records that were seen before a sync: it was not an fsync topic all the time since the last proven frame */
 	bool closed;                     /* its last ceiling closed it */
+	uint64_t state_lsn;              /* what the disk log holds before it is in the topic's slice of the checkpoint; 0: it has none */
+	uint64_t ceiling_lsn;            /* where the disk log says its ceiling */
+	uint64_t ephemeral_lsn;          /* where it was last made ephemeral */
 
 	struct loss *losses;             /* owned; as in the catalogue, rising */
 	uint32_t loss_count;
 
 	struct topic *next_by_name, *next_by_id;
+	struct topic *all_previous, *all_next; /* in the order in which they were linked by id */
 };
 
 struct topic_table;
@@ -99,6 +103,13 @@ void topic_table_remove(struct topic_table *table, struct topic *topic);
 struct topic *topic_table_by_name(const struct topic_table *table, const char *name, size_t length);
 struct topic *topic_table_by_id(const struct topic_table *table, uint64_t id);
 uint64_t topic_table_count(const struct topic_table *table);
+
+/*
+ * A walk that may be interrupted: begin, then the topics one by one, NULL at the end. It goes on whatever is added and removed between two calls: who was there at its
+ * beginning and still is, is met. One at a time.
+ */
+void topic_table_walk_begin(struct topic_table *table);
+struct topic *topic_table_walk_next(struct topic_table *table);
 
 /* Calls `each` for every topic linked by id; it may not add or remove. Stops at an error and returns it. */
 enum error topic_table_each(const struct topic_table *table, enum error (*each)(void *context, struct topic *topic), void *context);

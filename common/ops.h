@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/error.h"
 #include "common/frame.h"
 
 struct file_name {
@@ -29,6 +30,34 @@ struct sync_job {
 	uint64_t lsn;        /* the caller's: what is synced when it is done */
 	int error;           /* set by the table: errno of the first failure, 0 */
 	uint64_t took_us;    /* set by the table */
+};
+
+/* A file of the log to seal (logd/seal.h says how): the table copies the job and gives it back with its outcome. */
+struct footer_topic;
+struct seal_job {
+	uint64_t id;
+	uint64_t first_lsn;
+	uint64_t end_lsn;        /* of its part of the log: all of it is synced and published */
+	uint64_t frontier;
+	uint32_t chain;          /* what its first frame names as the CRC of the frame before */
+	/* set when it is done: */
+	enum error result;       /* ERR_OK, ERR_CORRUPT (a frame does not check), ERR_STORAGE_FULL, ERR_IO, ERR_NOMEM, ERR_LIMIT */
+	int cause;               /* errno of the last two but one, 0 */
+	uint64_t footer_offset;
+	uint32_t footer_length;
+	uint32_t footer_crc;
+	uint64_t extents_offset; /* in the file, of the first element of the footer's section 1 */
+	struct footer_topic *topics; /* section 5, rising by topic; the taker's to free */
+	uint32_t topic_count;
+};
+
+/* A checkpoint whose frames are written: what is left is what waits for the disk (logd/checkpoint_file.c). */
+struct finish_job {
+	uint64_t id;
+	uint8_t header[FILE_HEADER_SIZE];
+	/* set when it is done: */
+	enum error result;
+	int cause;
 };
 
 struct ops {
@@ -48,15 +77,22 @@ struct ops {
 	/* As the system call: may be short. *done is set also on errors. */
 	int (*pwrite)(void *world, int file, const void *bytes, size_t length, uint64_t offset, size_t *done);
 	int (*pread)(void *world, int file, void *bytes, size_t length, uint64_t offset, size_t *done);
+	/* Cuts the file to `size` bytes, or extends it with zeros. */
+	int (*truncate)(void *world, int file, uint64_t size);
 	int (*unlink)(void *world, const struct file_name *name);
 	int (*sync_dir)(void *world);
 
-	/* Synchronous sync; only for start-up, checkpoints at a clean stop and recovery. */
+	/* Synchronous sync; only for start-up, checkpoints at a clean stop, recovery, and within jobs. */
 	int (*sync)(void *world, int file);
 	/* Begins a sync beside the engine; at most one at a time. Its end is told by the caller of the engine (engine_sync_done). */
 	int (*sync_start)(void *world, const struct sync_job *job);
 	/* Begins to make and allocate the next file of `size` bytes, header zero, directory synced. At most one at a time. Its end: engine_prepared. */
 	int (*prepare_start)(void *world, uint64_t id, uint64_t size);
+	/* Begins to seal a file. At most one at a time. Its end: engine_sealed. The job itself makes calls of this table from list to sync, and failpoint, beside the
+	 * engine. */
+	int (*seal_start)(void *world, const struct seal_job *job);
+	/* Begins the end of a checkpoint, in the same way. Its end: engine_checkpoint_finished. */
+	int (*finish_start)(void *world, const struct finish_job *job);
 
 	/* The ephemeral log's files: memory objects that the supervisor keeps. `create` asks for a new one (answers at once in tests; in production the
 	 * supervisor has sent reserve objects ahead: EAGAIN when none has come yet). */

@@ -1,4 +1,4 @@
-/* The engine's life: rings, rounds, what is due by the clock, the clean stop. */
+/* The engine's life: rings, rounds, what is due by the clock. */
 #include "logd/engine.h"
 
 #include <assert.h>
@@ -13,7 +13,9 @@ enum { RINGS = sizeof((struct engine){ 0 }.rings) / sizeof(struct ring), SWEEP_B
 static enum error create_logs(struct engine *engine)
 {
 	const struct log_events disk_events = file_events(engine, false), ephemeral_events = file_events(engine, true);
-	const struct log_options disk = { .kind = 'w', .file_bytes = engine->settings->segment_max_bytes, .unsynced_max = UNSYNCED_MAX };
+	const struct log_options disk = { .kind = 'w', .file_bytes = engine->settings->segment_max_bytes, .unsynced_max = UNSYNCED_MAX,
+	                                  .unsealed_max = UNSEALED_MAX,
+	                                  .checkpoint_bytes = engine->options.checkpoint_bytes != 0 ? engine->options.checkpoint_bytes : CHECKPOINT_BYTES };
 	const struct log_options ephemeral = { .kind = 'e', .file_bytes = engine->settings->segment_max_bytes,
 	                                       .total_max = engine->settings->ephemeral_max_bytes };
 	enum error error = log_create(&engine->disk, &disk, engine->ops, &disk_events);
@@ -92,6 +94,8 @@ void engine_destroy(struct engine **out)
 	keys_destroy(&engine->keys);
 	free(engine->files);
 	free(engine->settled);
+	free(engine->switching.topics);
+	free(engine->slice);
 	free(engine->small);
 	free(engine->scratch);
 	free(engine);
@@ -251,7 +255,7 @@ void write_group(struct engine *engine)
 static void start_sync(struct engine *engine)
 {
 	uint64_t interval_us = engine->settings->sync_interval_ms * 1000;
-	bool waiting = engine->sync_wanted;
+	bool waiting = engine->sync_wanted || log_seal_wanted(engine->disk);
 	if (log_syncing(engine->disk) || log_written(engine->disk) == log_synced(engine->disk))
 		return;
 	for (struct pending *pending = engine->unpublished_first; pending != NULL && !waiting; pending = pending->next)
@@ -348,6 +352,18 @@ void engine_sync_done(struct engine *engine, const struct sync_job *job)
 	show_state(engine);
 }
 
+void engine_sealed(struct engine *engine, struct seal_job *job)
+{
+	engine->now_us = engine->ops->monotonic_us(engine->ops->world);
+	background_sealed(engine, job);
+	show_state(engine);
+}
+
+void engine_checkpoint_finished(struct engine *engine, const struct finish_job *job)
+{
+	log_checkpoint_finished(engine->disk, job);
+}
+
 void engine_prepared(struct engine *engine, uint64_t file_id, int error)
 {
 	log_prepared(engine->disk, file_id, error);
@@ -429,13 +445,15 @@ uint64_t engine_tick(struct engine *engine)
 		engine->tick_us = engine->now_us;
 		log_tick(engine->disk);
 	}
+	if (background(engine))
+		return 0;
 	/* A worker that reads its answers late does not wake us, and a log that leaves its file is done soon. */
 	if (engine->blocked || engine->failed_first != NULL)
 		return 1000;
 	return engine->mark_due || engine->disk_dirty_us != 0 ? (interval_us < 1000 ? 1000 : interval_us / 2) : 1000000;
 }
 
-/* ---- the clean stop ---- */
+/* ---- the end ---- */
 
 bool engine_idle(const struct engine *engine)
 {
@@ -446,76 +464,6 @@ bool engine_idle(const struct engine *engine)
 		if (ring->incarnation != 0 && !ring->gone && !ring->broken && (ring->owed > 0 || ring_pending(ring->consumer)))
 			return false;
 	}
-	return engine->unpublished_first == NULL && engine->failed_first == NULL && !log_syncing(engine->disk);
-}
-
-static enum error checkpoint_topic(void *context, struct topic *topic)
-{
-	struct engine *engine = context;
-	uint8_t bytes[1024], config[TOPIC_CONFIG_MAX];
-	struct entry entry = { .type = ENTRY_TOPIC_STATE, .topic = topic->id };
-	if (topic->state == TOPIC_DELETING)
-		return ERR_OK;
-	entry.state.head = topic->head;
-	entry.state.ceiling = topic->ceiling;
-	entry.state.floor = topic->numbers.floor;
-	entry.state.floor_reason = topic->numbers.floor_reason;
-	entry.state.live = topic->numbers.count;
-	entry.state.live_bytes = topic->numbers.bytes;
-	entry.state.last_write_ts = topic->numbers.last_write_ts;
-	entry.state.name = (const uint8_t *)topic->name;
-	entry.state.name_length = topic->name_length;
-	entry.state.config = config;
-	entry.state.config_length = (uint32_t)topic_config_encode(&topic->config, config);
-	entry.state.flags = topic->open ? 0 : ENTRY_CLOSED;
-	return log_checkpoint_frame(engine->disk, bytes, entry_encode(&entry, bytes), 1);
-}
-
-static enum error checkpoint_losses(void *context, struct topic *topic)
-{
-	struct engine *engine = context;
-	uint8_t bytes[64];
-	enum error error = ERR_OK;
-	for (uint32_t i = 0; error == ERR_OK && topic->state != TOPIC_DELETING && i < topic->loss_count; i++) {
-		const struct loss *loss = &topic->losses[i];
-		struct entry entry = { .type = ENTRY_LOSS, .topic = topic->id };
-		entry.loss.from = loss->from;
-		entry.loss.to = loss->to;
-		entry.loss.reason = loss->reason;
-		entry.loss.flags = loss->flags;
-		error = log_checkpoint_frame(engine->disk, bytes, entry_encode(&entry, bytes), 1);
-	}
-	return error;
-}
-
-static enum error checkpoint_key(void *context, const struct key_entry *key)
-{
-	struct engine *engine = context;
-	uint8_t bytes[96];
-	struct entry entry = { .type = ENTRY_KEY, .topic = key->topic };
-	entry.key.hash = key->hash;
-	entry.key.first_seq = key->first_seq;
-	entry.key.lsn = key->lsn;
-	entry.key.ts = key->ts;
-	entry.key.count = key->count;
-	return log_checkpoint_frame(engine->disk, bytes, entry_encode(&entry, bytes), 1);
-}
-
-enum error engine_stop(struct engine *engine)
-{
-	if (log_state(engine->disk) == LOG_READ_ONLY)
-		return ERR_READ_ONLY;
-	enum error error = log_checkpoint_begin(engine->disk);
-	if (error == ERR_OK)
-		error = topic_table_each(engine->topics, checkpoint_topic, engine);
-	if (error == ERR_OK)
-		error = topic_table_each(engine->topics, checkpoint_losses, engine);
-	if (error == ERR_OK)
-		error = keys_each(engine->keys, checkpoint_key, engine);
-	if (error != ERR_OK)
-		return error;
-	fail_point(engine, "checkpoint-before-end");
-	error = log_checkpoint_end(engine->disk);
-	fail_point(engine, "stop-before-mark");
-	return error != ERR_OK ? error : log_close_clean(engine->disk);
+	return engine->unpublished_first == NULL && engine->failed_first == NULL && !log_syncing(engine->disk) && !log_sealing(engine->disk) &&
+	       !log_checkpoint_finishing(engine->disk);
 }

@@ -40,6 +40,7 @@ struct engine_options {
 	const struct catalogue *old_catalogue;   /* what readers see now; NULL at the daemon's start */
 	struct feed_shared *feed;
 	struct status *status;
+	uint64_t checkpoint_bytes;               /* of log between two checkpoints; 0: 256 MiB */
 	bool daemon_start;                       /* false: an earlier logd died; the ephemeral log is there */
 	bool fault_death;                        /* it died by a fault: commit one entry at a time at first */
 };
@@ -67,6 +68,9 @@ bool engine_pending(const struct engine *engine);
 
 void engine_sync_done(struct engine *engine, const struct sync_job *job);
 void engine_prepared(struct engine *engine, uint64_t file_id, int error);
+/* Takes job->topics over. */
+void engine_sealed(struct engine *engine, struct seal_job *job);
+void engine_checkpoint_finished(struct engine *engine, const struct finish_job *job);
 
 /* What is due by the clock: background syncs, sync marks, closing of idle topics, retries. Returns microseconds until it wants to be called again. */
 uint64_t engine_tick(struct engine *engine);

@@ -1,6 +1,6 @@
 /*
  * What the engine's sources share. engine.c: life, round, tick, stop; take.c: from the rings to a checked request; append.c, topic_requests.c: what requests do;
- * publish.c: pending frames, answers; undo.c: a group that could not be written; replay.c, recover.c: what the log says at a start.
+ * background.c: sealed files and checkpoints, a slice at a time; the clean stop; publish.c: pending frames, answers; undo.c: a group that could not be written; replay.c, replay_footer.c, recover.c: what the log says at a start.
  */
 #ifndef TOPICS_ENGINE_INTERNAL_H
 #define TOPICS_ENGINE_INTERNAL_H
@@ -18,6 +18,8 @@ enum {
 	CLOSE_AFTER_US = 60 * 1000 * 1000,
 	UNSYNCED_START = 16 << 20,         /* a sync starts at so many bytes, whatever their class */
 	UNSYNCED_MAX = 256 << 20,
+	UNSEALED_MAX = 4,
+	CHECKPOINT_BYTES = 256 << 20,
 	TAKE_ENTRIES = 64,                 /* quantum of one ring in one round */
 	TAKE_BYTES = 512 << 10,
 	KEY_LENGTH_MAX = 256,
@@ -146,6 +148,12 @@ struct engine {
 	struct known_file *files;      /* sorted by nothing: few, and the newest is asked for most */
 	uint32_t file_count, file_room;
 
+	struct seal_job switching;     /* a sealed file whose topics get segments for extents, slice by slice; topics NULL: none */
+	uint32_t switched;             /* of its topics */
+	bool slicing;                  /* a checkpoint is being written */
+	uint8_t *slice;                /* entries of its next frame */
+	size_t slice_room;
+
 	bool settling;                 /* since recovery: not everything that it found has been answered and released */
 	struct settled *settled;       /* by recovery */
 	uint32_t settled_count, settled_room;
@@ -192,6 +200,12 @@ void topic_unreference(struct engine *engine, struct topic *topic);
 void topic_opened(struct engine *engine, struct topic *topic);
 void topic_closed(struct engine *engine, struct topic *topic);
 
+/* background.c */
+/* A slice of what is under way: true if there is more of it to do now. */
+bool background(struct engine *engine);
+/* Takes job->topics over. */
+void background_sealed(struct engine *engine, struct seal_job *job);
+
 /* undo.c */
 void undo_touch(struct engine *engine, struct topic *topic);
 void undo_note(struct engine *engine, enum undo_kind kind, struct topic *topic);
@@ -207,7 +221,13 @@ void flush_failed(struct engine *engine);
 /* In a loss's flags while recovery runs: it is not in the log yet. */
 #define LOSS_FRESH (1u << 31)
 struct gap { struct topic *topic; uint64_t from, to; bool proven; enum reason reason; };
-struct found_extent { uint64_t topic; struct extent extent; bool ephemeral; /* the class of the batch, not of its topic now */ };
+struct found_extent {
+	uint64_t topic;
+	struct extent extent;
+	uint64_t count;                /* of records: those of the extent, or of the run */
+	bool ephemeral;                /* the class of the batch, not of its topic now */
+	bool sealed;                   /* a run of extents of a sealed file, of which `extent` is the first but for the payload: the segment is in the catalogue */
+};
 struct recovery {
 	struct engine *engine;
 	bool ephemeral;                /* the ephemeral log is being walked */
@@ -227,6 +247,12 @@ enum error replay_frame(void *context, const struct log_frame *frame);
 /* Why what is missing of the topic behind its last trace is missing. */
 enum reason damage_reason(const struct recovery *r, const struct topic *topic);
 enum error replay_damage(void *context, const struct log_damage *damage);
+enum error replay_sealed(void *context, const struct log_sealed_file *file);
+enum error replay_entry(struct recovery *r, const struct log_frame *frame, const struct entry *entry, uint32_t offset);
+bool before_state(const struct recovery *r, uint64_t lsn, bool before_checkpoint, const struct topic *topic);
+enum error note_gap(struct recovery *r, struct topic *topic, uint64_t to, bool proven, enum reason reason);
+enum error note_found(struct recovery *r, const struct found_extent *found);
+enum error note_orphan(struct recovery *r, uint64_t topic);
 bool settle_entry(struct engine *engine, struct ring *ring, const struct request *head, uint64_t number);
 void settle_answers(struct engine *engine);
 enum error settle_prepare(struct engine *engine);

@@ -12,11 +12,13 @@
 #include <unistd.h>
 
 #include "common/wake.h"
+#include "logd/checkpoint_finish.h"
+#include "logd/seal.h"
 
 enum { FILL_BYTES = 1 << 20, JOB_NAME_ROOM = 48 };
 
 /*
- *            jobs_sync / jobs_prepare          thread                 jobs_finished
+ *            jobs_sync, _prepare, ...          thread                 jobs_finished
  *   IDLE ------------------------> WAITING ------------> DONE ------------------------> IDLE
  */
 enum job_state { JOB_IDLE, JOB_WAITING, JOB_DONE };
@@ -35,11 +37,14 @@ struct lane {
 	uint64_t id;
 	uint64_t size;
 	int error;
+	const struct ops *ops;
+	struct seal_job seal;
+	struct finish_job finish;
 };
 
 struct jobs {
 	pthread_mutex_t lock;
-	struct lane lanes[2]; /* by job_kind */
+	struct lane lanes[JOB_KINDS];
 	int event_fd;
 	bool ending;
 	_Atomic unsigned done; /* lanes whose result has not been taken */
@@ -109,6 +114,23 @@ static int make_file(struct lane *lane)
 	return error;
 }
 
+static void run(struct lane *lane)
+{
+	switch (lane->kind) {
+	case JOB_SYNC:
+		run_sync(lane);
+		break;
+	case JOB_PREPARE:
+		lane->error = make_file(lane);
+		break;
+	case JOB_SEAL:
+		seal_file(lane->ops, &lane->seal);
+		break;
+	default:
+		checkpoint_finish(lane->ops, &lane->finish);
+	}
+}
+
 static void *lane_main(void *argument)
 {
 	struct lane *lane = argument;
@@ -120,10 +142,7 @@ static void *lane_main(void *argument)
 		if (lane->state != JOB_WAITING)
 			break;
 		pthread_mutex_unlock(&jobs->lock);
-		if (lane->kind == JOB_SYNC)
-			run_sync(lane);
-		else
-			lane->error = make_file(lane);
+		run(lane);
 		pthread_mutex_lock(&jobs->lock);
 		lane->state = JOB_DONE;
 		atomic_fetch_add(&jobs->done, 1);
@@ -156,10 +175,8 @@ enum error jobs_create(struct jobs **out)
 	pthread_mutex_init(&jobs->lock, NULL);
 	jobs->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	enum error error = jobs->event_fd < 0 ? ERR_IO : ERR_OK;
-	if (error == ERR_OK)
-		error = start_lane(jobs, JOB_SYNC);
-	if (error == ERR_OK)
-		error = start_lane(jobs, JOB_PREPARE);
+	for (unsigned kind = 0; error == ERR_OK && kind < JOB_KINDS; kind++)
+		error = start_lane(jobs, (enum job_kind)kind);
 	if (error != ERR_OK) {
 		jobs_destroy(&jobs);
 		return error;
@@ -175,16 +192,17 @@ void jobs_destroy(struct jobs **out)
 		return;
 	pthread_mutex_lock(&jobs->lock);
 	jobs->ending = true;
-	for (unsigned i = 0; i < 2; i++)
+	for (unsigned i = 0; i < JOB_KINDS; i++)
 		if (jobs->lanes[i].started)
 			pthread_cond_signal(&jobs->lanes[i].changed);
 	pthread_mutex_unlock(&jobs->lock);
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < JOB_KINDS; i++) {
 		if (!jobs->lanes[i].started)
 			continue;
 		pthread_join(jobs->lanes[i].thread, NULL);
 		pthread_cond_destroy(&jobs->lanes[i].changed);
 	}
+	free(jobs->lanes[JOB_SEAL].seal.topics); /* of a result that nobody took */
 	if (jobs->event_fd >= 0)
 		close(jobs->event_fd);
 	pthread_mutex_destroy(&jobs->lock);
@@ -192,44 +210,64 @@ void jobs_destroy(struct jobs **out)
 	*out = NULL;
 }
 
-/* Gives the lane its job; the caller has filled it in under the lock. */
-static void hand_over(struct lane *lane)
+/* The lane, to be given its job and to hand_over; NULL while it has one. The lock is held if it is not NULL. */
+static struct lane *idle_lane(struct jobs *jobs, enum job_kind kind)
+{
+	struct lane *lane = &jobs->lanes[kind];
+	pthread_mutex_lock(&jobs->lock);
+	if (lane->state == JOB_IDLE)
+		return lane;
+	pthread_mutex_unlock(&jobs->lock);
+	return NULL;
+}
+
+static int hand_over(struct lane *lane)
 {
 	lane->state = JOB_WAITING;
 	pthread_cond_signal(&lane->changed);
+	pthread_mutex_unlock(&lane->jobs->lock);
+	return 0;
 }
 
 int jobs_sync(struct jobs *jobs, const struct sync_job *job)
 {
-	struct lane *lane = &jobs->lanes[JOB_SYNC];
-	int error = 0;
-	pthread_mutex_lock(&jobs->lock);
-	if (lane->state == JOB_IDLE) {
-		lane->sync = *job;
-		hand_over(lane);
-	} else {
-		error = EBUSY;
-	}
-	pthread_mutex_unlock(&jobs->lock);
-	return error;
+	struct lane *lane = idle_lane(jobs, JOB_SYNC);
+	if (lane == NULL)
+		return EBUSY;
+	lane->sync = *job;
+	return hand_over(lane);
 }
 
 int jobs_prepare(struct jobs *jobs, int data_dir, const char *name, uint64_t id, uint64_t size)
 {
-	struct lane *lane = &jobs->lanes[JOB_PREPARE];
-	int error = 0;
-	pthread_mutex_lock(&jobs->lock);
-	if (lane->state == JOB_IDLE) {
-		lane->data_dir = data_dir;
-		strncpy(lane->name, name, sizeof lane->name - 1);
-		lane->id = id;
-		lane->size = size;
-		hand_over(lane);
-	} else {
-		error = EBUSY;
-	}
-	pthread_mutex_unlock(&jobs->lock);
-	return error;
+	struct lane *lane = idle_lane(jobs, JOB_PREPARE);
+	if (lane == NULL)
+		return EBUSY;
+	lane->data_dir = data_dir;
+	strncpy(lane->name, name, sizeof lane->name - 1);
+	lane->id = id;
+	lane->size = size;
+	return hand_over(lane);
+}
+
+int jobs_seal(struct jobs *jobs, const struct ops *ops, const struct seal_job *job)
+{
+	struct lane *lane = idle_lane(jobs, JOB_SEAL);
+	if (lane == NULL)
+		return EBUSY;
+	lane->ops = ops;
+	lane->seal = *job;
+	return hand_over(lane);
+}
+
+int jobs_finish(struct jobs *jobs, const struct ops *ops, const struct finish_job *job)
+{
+	struct lane *lane = idle_lane(jobs, JOB_FINISH);
+	if (lane == NULL)
+		return EBUSY;
+	lane->ops = ops;
+	lane->finish = *job;
+	return hand_over(lane);
 }
 
 int jobs_event_fd(const struct jobs *jobs)
@@ -247,11 +285,13 @@ bool jobs_finished(struct jobs *jobs, struct job_result *result)
 	bool found = false;
 	uint64_t count;
 	pthread_mutex_lock(&jobs->lock);
-	for (unsigned i = 0; i < 2 && !found; i++) {
+	for (unsigned i = 0; i < JOB_KINDS && !found; i++) {
 		struct lane *lane = &jobs->lanes[i];
 		if (lane->state != JOB_DONE)
 			continue;
-		*result = (struct job_result){ .kind = lane->kind, .sync = lane->sync, .id = lane->id, .error = lane->error };
+		*result = (struct job_result){ .kind = lane->kind, .sync = lane->sync, .id = lane->id, .error = lane->error,
+		                               .seal = lane->seal, .finish = lane->finish };
+		lane->seal.topics = NULL;
 		lane->state = JOB_IDLE;
 		atomic_fetch_sub(&jobs->done, 1);
 		found = true;

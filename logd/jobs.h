@@ -1,6 +1,6 @@
 /*
- * The two threads of logd: one syncs, one makes the next file. Each has one job at a time, as common/ops.h says; results are taken by the loop. They touch nothing
- * of the engine.
+ * The threads of logd: one syncs, one makes the next file, one seals, one ends checkpoints. Each has one job at a time, as common/ops.h says; results are taken by
+ * the loop. They touch nothing of the engine.
  */
 #ifndef TOPICS_JOBS_H
 #define TOPICS_JOBS_H
@@ -22,6 +22,9 @@ void jobs_destroy(struct jobs **jobs);
 /* EBUSY while one of the kind runs or its result has not been taken. */
 int jobs_sync(struct jobs *jobs, const struct sync_job *job);
 int jobs_prepare(struct jobs *jobs, int data_dir, const char *name, uint64_t id, uint64_t size);
+/* `ops`: the table whose file calls the job makes; stays as long as the jobs. */
+int jobs_seal(struct jobs *jobs, const struct ops *ops, const struct seal_job *job);
+int jobs_finish(struct jobs *jobs, const struct ops *ops, const struct finish_job *job);
 
 int jobs_event_fd(const struct jobs *jobs);
 /* Whether something is finished, without a system call. */

@@ -240,8 +240,9 @@ void log_tick(struct log *log)
 		log_finish_retry(log);
 		return;
 	}
-	if (log->prepare_error)
-		log->prepare_error = 0;
+	log->prepare_error = 0;
+	log->checkpoint_waits = false;
+	log->seal_waits = false;
 	if (log->leave == LEAVE_FILE)
 		log_leave_prepared(log, 0);
 	log_prepare_next(log);

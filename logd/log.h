@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "common/footer.h"
 #include "common/frame.h"
 #include "common/ops.h"
 
@@ -22,6 +23,8 @@ struct log_options {
 	uint8_t kind;              /* 'w' or 'e' */
 	uint64_t file_bytes;       /* TOPICS_SEGMENT_MAX_BYTES; a larger frame gets a file to itself */
 	uint64_t unsynced_max;     /* 256 MiB: past it log_reserve says ERR_THROTTLED */
+	unsigned unsealed_max;     /* 'w': so many files may be unsealed, the current one included, when one is begun; 0: any number */
+	uint64_t checkpoint_bytes; /* 'w': a checkpoint is due after so much log; 0: never */
 	uint64_t total_max;        /* 'e' only: past it the oldest files go (log_events.evicted) */
 };
 
@@ -92,10 +95,22 @@ struct log_damage {
 	uint64_t next_prev_last_seq;
 };
 
+/* A sealed file, which is not read frame by frame: all of it is proven, and nothing of it is damaged. */
+struct log_sealed_file {
+	uint64_t file_id;
+	uint64_t first_lsn;
+	uint64_t end_lsn;
+	uint64_t checkpoint_lsn;   /* what lies before it is in the checkpoint; 0: there is none */
+	const struct footer *footer;
+	const struct footer_source *source;
+};
+
 struct log_visitor {
 	void *context;
 	enum error (*frame)(void *context, const struct log_frame *frame);
 	enum error (*damage)(void *context, const struct log_damage *damage);
+	/* In its place between frames. ERR_CORRUPT, without an effect: its footer does not check, so its frames are visited instead. NULL: they always are. */
+	enum error (*sealed)(void *context, const struct log_sealed_file *file);
 	void (*progress)(void *context, uint64_t done, uint64_t total); /* bytes */
 };
 
@@ -105,6 +120,7 @@ struct log_recovered {
 	bool clean;                /* the last frame is a sync mark of a clean stop and nothing lies behind the frontier */
 	uint64_t frontier;         /* the last recorded one, before this start */
 	uint64_t files;
+	uint64_t sealed;           /* of them: taken by their footers */
 	uint64_t quarantined;      /* bytes set aside */
 };
 
@@ -166,15 +182,48 @@ void log_sync_done(struct log *log, const struct sync_job *job);
 /* The table's answer to prepare_start: the next file is there, or errno says why not (tried again by log_tick). */
 void log_prepared(struct log *log, uint64_t id, int error);
 
+/* ---- sealing ---- */
+
+/*
+ * Starts to seal the oldest file that may be: true if one was started. `published`: every frame that ends at or before it has been published and answered. Not while
+ * the last one's answer is missing.
+ */
+bool log_seal_start(struct log *log, uint64_t published);
+/* A job runs. */
+bool log_sealing(const struct log *log);
+/* A frame waits for a roll, and the roll for a file to be sealed: what is left and not synced should be. */
+bool log_seal_wanted(const struct log *log);
+/* The table's answer to seal_start. ERR_CORRUPT, ERR_IO, ERR_LIMIT: the file stays unsealed for good; other failures: log_tick lets it be tried again. */
+void log_sealed(struct log *log, const struct seal_job *job);
+/* The entry that says of a file that it is sealed, if one is due; it stays due until log_sealed_noted. */
+bool log_sealed_entry(const struct log *log, struct entry *entry);
+void log_sealed_noted(struct log *log, uint64_t file_id);
+
 /* Once a second and when waiting: tries again what failed for lack of space. */
 void log_tick(struct log *log);
 
+/* ---- checkpoints ---- */
+
+/*
+ * In the background, in slices: start, then frames of entries that say what is so at the end of what is appended at that moment (nothing may gather that is not part
+ * of it), then close. When log_checkpoint_covered, finish starts a job, whose answer log_checkpoint_finished takes. Whatever fails, and a log that leaves its file,
+ * calls for log_checkpoint_abandon, which the log does by itself when it leaves its file (frame and close say ERR_AGAIN then); it is due again after a log_tick. One
+ * whose job runs is not given up.
+ */
+bool log_checkpoint_due(const struct log *log);
+enum error log_checkpoint_start(struct log *log);
+enum error log_checkpoint_frame(struct log *log, const uint8_t *entries, uint32_t entries_length, uint32_t entry_count);
+enum error log_checkpoint_close(struct log *log);
+bool log_checkpoint_covered(const struct log *log);
+enum error log_checkpoint_finish(struct log *log);
+bool log_checkpoint_finishing(const struct log *log);
+void log_checkpoint_finished(struct log *log, const struct finish_job *job);
+void log_checkpoint_abandon(struct log *log);
+
 /* ---- clean stop ---- */
 
-/* Writes a checkpoint: begin, then frames whose bytes (entries only) the caller gives, then end; synced; older ones but one removed.
- * Synchronous. */
+/* A checkpoint of now, synchronously: begin syncs all, then frames as above, then end. */
 enum error log_checkpoint_begin(struct log *log);
-enum error log_checkpoint_frame(struct log *log, const uint8_t *entries, uint32_t entries_length, uint32_t entry_count);
 enum error log_checkpoint_end(struct log *log);
 
 /* Syncs everything and writes and syncs a last sync mark, synchronously; after the checkpoint. Like log_checkpoint_begin ERR_BUSY while

@@ -1,7 +1,8 @@
-/* What the sources of the log share (logd/README.md tells the story). Nobody but logd/log*.c and logd/checkpoint_file.c includes this. */
+/* What the sources of the log share (logd/README.md tells the story). Nobody but logd/log*.c, logd/checkpoint_f*.c and logd/seal.c includes this. */
 #ifndef TOPICS_LOG_INTERNAL_H
 #define TOPICS_LOG_INTERNAL_H
 
+#include "common/footer.h"
 #include "logd/log.h"
 
 enum {
@@ -17,12 +18,21 @@ struct log_point {
 	uint64_t last_seq;
 };
 
+enum seal_state { SEAL_NONE, SEAL_RUNNING, SEAL_DONE, SEAL_REFUSED };
+
+/* Where a sealed file's footer stands, and the CRC of its trailer. */
+struct log_footer {
+	uint64_t offset;
+	uint32_t length;
+	uint32_t crc;
+};
+
 /*
  * A file that has (or, begun in memory, will have) a header.
  *
- *   begun ──log_write writes the header──▶ current ──the next one begins──▶ left ──a sync covers its end──▶ closed
+ *   begun ──log_write writes the header──▶ current ──the next one begins──▶ left ──a sync covers its end──▶ closed ──▶ sealing ──▶ sealed
  *
- * `handle` is open from begun on and until it is closed; log_read opens a closed one for one read.
+ * What leads from closed on is drawn in log_seal.c. `handle` is open from begun on and until it is closed; log_read opens a closed one for one read.
  */
 struct log_file {
 	struct file_header header;
@@ -32,6 +42,9 @@ struct log_file {
 	bool header_written;
 	bool announced;            /* the owner knows of it: before the first place in it is told */
 	bool dirty;                /* holds bytes that no finished sync covers */
+	enum seal_state seal;
+	bool unnoted;              /* sealed, and no entry says so yet */
+	struct log_footer footer;  /* SEAL_DONE */
 	bool salvaged;             /* its header is broken: first LSN and place in the order are inferred, its chain is not known */
 	uint64_t rank;             /* order of birth while the order is found */
 };
@@ -144,7 +157,14 @@ struct log {
 	bool settling;             /* from log_recover to log_settled: `settling_frontier` is what is recorded */
 	uint64_t settling_frontier;
 
+	bool sealing;              /* a job runs */
+	bool seal_waits;           /* one failed for now: not again before log_tick */
+	bool seal_full;            /* ... for lack of space */
+	bool seal_wanted;          /* a roll waits for it */
+
 	struct checkpoint_writer *checkpoint;
+	uint64_t checkpoint_lsn;   /* of the newest one that counts */
+	bool checkpoint_waits;     /* one failed: not again before log_tick */
 };
 
 /* ---- log_file.c: every call that makes something durable, and what its failure means ---- */
@@ -209,6 +229,26 @@ void log_prepare_next(struct log *log);
 /* Takes a prepared file of at least `size` bytes out of the row. */
 bool log_take_prepared(struct log *log, uint64_t size, struct prepared_file *prepared);
 
+/* ---- log_seal.c ---- */
+unsigned log_unsealed(const struct log *log);
+/* May there be one more unsealed file? ERR_AGAIN, ERR_STORAGE_FULL. */
+enum error log_seal_room(struct log *log);
+
+/* ---- log_footer.c ---- */
+struct footer_file_source {
+	struct footer_source source;
+	const struct ops *ops;
+	int handle;
+	uint8_t *window;           /* kept from file to file: the owner's to free */
+	size_t room;
+	uint64_t offset, length;
+};
+/* Marks the files whose footer counts (log->files are in order, their ends known). ERR_IO, ERR_NOMEM. */
+enum error log_footers_find(struct log *log);
+/* Opens the file and reads trailer and section heads; *source is zero, or used again from file to file. ERR_CORRUPT: it has no footer. */
+enum error log_footer_open(struct log *log, const struct log_file *file, struct footer_file_source *source, struct footer *footer);
+void log_footer_close(struct footer_file_source *source);
+
 /* ---- log_leave.c ---- */
 /* After a failed write or sync: makes a new file whole, one step at a time. Again when a sync of the old files has ended meanwhile. */
 void log_leave_begin(struct log *log, bool sync_failed);
@@ -269,11 +309,15 @@ struct log_scan {
 /* Finds every frame of the file's part of the log; *scan is used again from file to file. ERR_NEWER, ERR_IO, ERR_NOMEM. */
 enum error log_scan_file(struct log *log, struct log_scan *scan, struct log_file *file);
 /* Reads the whole file into *scan: bytes and length. */
-enum error log_scan_read(struct log *log, struct log_scan *scan, uint8_t kind, uint64_t id, int handle, uint64_t length);
+enum error log_scan_read(const struct ops *ops, struct log_scan *scan, uint8_t kind, uint64_t id, int handle, uint64_t length);
 /* The next offset after `from` with a frame that is valid but for its chain, 0 if there is none. first_lsn 0: the frame says its LSN
  * itself. */
 uint64_t log_scan_next(const struct log_scan *scan, uint64_t id, uint64_t first_lsn, uint64_t from, uint64_t limit);
 void log_scan_free(struct log_scan *scan);
+
+/* ---- checkpoint_finish.c ---- */
+/* Reads the checkpoint `id` into *scan: ERR_OK if it counts; *end: where its end entry's frame ends. ERR_CORRUPT if not. */
+enum error checkpoint_read(const struct ops *ops, struct log_scan *scan, uint64_t id, struct file_header *header, uint64_t *end);
 
 /* ---- checkpoint_file.c ---- */
 /* Visits the newest checkpoint that counts; *lsn = 0 if none does. */

@@ -134,6 +134,7 @@ void log_leave_begin(struct log *log, bool sync_failed)
 	log->state = LOG_LEAVING;
 	log->reserved = NULL;
 	log->prepare_error = 0;
+	log_checkpoint_abandon(log);
 	if (log->sync_running || (!sync_failed && log->written.lsn != log->synced.lsn && log_sync_written(log)))
 		log->leave = LEAVE_SYNC_RUNNING;
 	else

@@ -140,7 +140,7 @@ static enum error read_header(struct log *log, const struct seen *seen, struct f
 static enum error infer_first_lsn(struct log *log, const struct seen *seen, uint64_t *first_lsn)
 {
 	struct log_scan scan = {0};
-	enum error error = log_scan_read(log, &scan, seen->kind, seen->id, seen->handle, seen->size);
+	enum error error = log_scan_read(log->ops, &scan, seen->kind, seen->id, seen->handle, seen->size);
 	uint64_t at, lsn;
 
 	*first_lsn = 0;
@@ -381,6 +381,8 @@ enum error log_order(struct log *log, struct log_order *order)
 		error = examine(log, order, &listing);
 	if (!error)
 		error = cut(log, order);
+	if (!error)
+		error = log_footers_find(log);
 	free(listing.seen);
 	return error;
 }

@@ -19,6 +19,7 @@ struct walk {
 	struct log_recovered *recovered;
 	uint64_t frontier;
 	uint64_t checkpoint_lsn;
+	struct footer_file_source source;
 	struct log_scan scan;
 	size_t scanned;            /* index of the file in `scan`, SIZE_MAX if none */
 	struct log_point at;       /* behind the last frame that counted */
@@ -58,8 +59,11 @@ static enum error find_frontier(struct walk *walk)
 {
 	walk->frontier = walk->log->recovery.frontier;
 	for (size_t i = walk->log->file_count; i-- > 0;) {
-		enum error error = scan(walk, i);
+		enum error error;
 
+		if (file_of(walk, i)->seal == SEAL_DONE)
+			break; /* its footer was asked */
+		error = scan(walk, i);
 		if (error)
 			return error;
 		if (walk->scan.max_frontier > walk->frontier)
@@ -304,7 +308,36 @@ static enum error take_frame(struct walk *walk, const struct log_file *file, con
 	return walk->visitor->frame(walk->visitor->context, &visited);
 }
 
-static enum error walk_file(struct walk *walk, size_t index)
+/* A sealed file is taken as its footer says. ERR_CORRUPT: it has to be read frame by frame after all. */
+static enum error walk_sealed(struct walk *walk, size_t index)
+{
+	struct log_file *file = file_of(walk, index);
+	const struct file_header *header = &file->header, *next = &file_of(walk, index + 1)->header;
+	const struct frame_head first = {.lsn = header->first_lsn, .prev_topic = header->prev_topic, .prev_last_seq = header->prev_last_seq};
+	struct log_sealed_file sealed = {header->id, header->first_lsn, file->end, walk->checkpoint_lsn, NULL, &walk->source.source};
+	struct footer footer;
+	enum error error = log_footer_open(walk->log, file, &walk->source, &footer);
+
+	if (!error && walk->hole) {
+		error = hole_ends(walk, &first);
+		walk->at = (struct log_point){header->first_lsn, header->chain, header->prev_topic, header->prev_last_seq};
+	}
+	sealed.footer = &footer;
+	if (!error)
+		error = walk->visitor->sealed(walk->visitor->context, &sealed);
+	log_footer_close(&walk->source);
+	if (error)
+		return error;
+	walk->at = (struct log_point){file->end, next->chain, next->prev_topic, next->prev_last_seq};
+	walk->last_clean = false;
+	walk->recovered->sealed++;
+	walk->done += file->size;
+	if (walk->visitor->progress)
+		walk->visitor->progress(walk->visitor->context, walk->done, walk->total);
+	return ERR_OK;
+}
+
+static enum error walk_frames(struct walk *walk, size_t index)
 {
 	struct log_file *file = file_of(walk, index);
 	enum error error = scan(walk, index);
@@ -324,6 +357,20 @@ static enum error walk_file(struct walk *walk, size_t index)
 	}
 	walk->done += file->size;
 	return error;
+}
+
+static enum error walk_file(struct walk *walk, size_t index)
+{
+	struct log_file *file = file_of(walk, index);
+
+	if (file->seal == SEAL_DONE && walk->visitor->sealed) {
+		enum error error = walk_sealed(walk, index);
+
+		if (error != ERR_CORRUPT)
+			return error;
+		file->seal = SEAL_NONE;
+	}
+	return walk_frames(walk, index);
 }
 
 static enum error walk_files(struct walk *walk)
@@ -388,7 +435,7 @@ static enum error end_of_log(struct walk *walk)
 
 enum error log_recover(struct log *log, const struct log_visitor *visitor, struct log_recovered *recovered)
 {
-	struct walk walk = {.log = log, .visitor = visitor, .recovered = recovered, .scanned = SIZE_MAX};
+	struct walk walk = {.log = log, .visitor = visitor, .recovered = recovered, .scanned = SIZE_MAX, .source.handle = NO_FILE};
 	struct log_order order;
 	enum error error;
 
@@ -407,6 +454,7 @@ enum error log_recover(struct log *log, const struct log_visitor *visitor, struc
 		error = log_finish_choose(log, walk.frontier);
 	if (!error)
 		error = checkpoint_load(log, visitor, &order, &walk.checkpoint_lsn);
+	log->checkpoint_lsn = walk.checkpoint_lsn;
 	if (!error)
 		error = walk_files(&walk);
 	if (!error)
@@ -416,5 +464,6 @@ enum error log_recover(struct log *log, const struct log_visitor *visitor, struc
 	free(walk.entries);
 	free(order.checkpoints);
 	log_scan_free(&walk.scan);
+	free(walk.source.window);
 	return error;
 }

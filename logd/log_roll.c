@@ -54,11 +54,18 @@ static enum error room_disk(struct log *log, uint64_t size, bool control, bool *
 	struct log_file *file = log_current(log);
 	uint64_t left = room_left(file), kept = control ? 0 : file->size / RESERVE_PART;
 	uint64_t normal = log->options.file_bytes;
+	enum error error;
 
 	if (FILE_HEADER_SIZE + size > normal)
 		log->large_wanted = size <= left ? 0 : FILE_HEADER_SIZE + size;
-	if (size <= left && (left - size >= kept || log->prepared_count >= 2 || file->size > normal))
+	if (size <= left && (left - size >= kept || (log->prepared_count >= 2 && !log->seal_full) || file->size > normal))
 		return ERR_OK;
+	error = log_seal_room(log);
+	if (error) {
+		log->roll_wanted = true;
+		log_prepare_next(log);
+		return error;
+	}
 	if (!can_roll(log, size)) {
 		log->roll_wanted = true;
 		return not_prepared(log);

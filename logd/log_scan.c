@@ -27,13 +27,13 @@ static enum error make_room(struct log_scan *scan, uint64_t length)
 	return scan->bytes ? ERR_OK : ERR_NOMEM;
 }
 
-enum error log_scan_read(struct log *log, struct log_scan *scan, uint8_t kind, uint64_t id, int handle, uint64_t length)
+enum error log_scan_read(const struct ops *ops, struct log_scan *scan, uint8_t kind, uint64_t id, int handle, uint64_t length)
 {
 	struct file_name name = {.kind = kind, .id = id};
 	enum error error = ERR_OK;
 	int file = handle, failed;
 
-	if (file == NO_FILE && (failed = log->ops->open(log->ops->world, &name, &file)))
+	if (file == NO_FILE && (failed = ops->open(ops->world, &name, &file)))
 		return log_error_of(failed);
 	if (scan->room < length)
 		error = make_room(scan, length);
@@ -41,13 +41,13 @@ enum error log_scan_read(struct log *log, struct log_scan *scan, uint8_t kind, u
 	for (scan->length = 0; !error && scan->length < length;) {
 		size_t got, piece = length - scan->length < READ_PIECE ? (size_t)(length - scan->length) : READ_PIECE;
 
-		error = log_file_read_damaged(log->ops, file, scan->bytes + scan->length, piece, scan->length, &got, &scan->bad);
+		error = log_file_read_damaged(ops, file, scan->bytes + scan->length, piece, scan->length, &got, &scan->bad);
 		scan->length += got;
 		if (got < piece)
 			break;
 	}
 	if (handle == NO_FILE)
-		log->ops->close(log->ops->world, file);
+		ops->close(ops->world, file);
 	return error;
 }
 
@@ -104,7 +104,7 @@ enum error log_scan_file(struct log *log, struct log_scan *scan, struct log_file
 
 	scan->count = 0;
 	scan->frames = scan->max_frontier = 0;
-	error = log_scan_read(log, scan, header->kind, header->id, file->handle, stated < file->size ? stated : file->size);
+	error = log_scan_read(log->ops, scan, header->kind, header->id, file->handle, stated < file->size ? stated : file->size);
 	/* A bad place is damage; a disk that gives next to nothing may give it all tomorrow, and what is announced as lost stays lost. */
 	if (!error && scan->bad.bytes > scan->length / 2)
 		error = log_error_of(EIO);

@@ -1,6 +1,7 @@
 #include "logd/loop.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -236,14 +237,36 @@ static void take_messages(struct logd *logd)
 
 /* ---- the loop ---- */
 
+/* What is only tried again is told by the state of the log, if it comes to that. */
+static void report_seal(struct logd *logd, const struct seal_job *job)
+{
+	if (job->result == ERR_CORRUPT)
+		log_line(&logd->logging, LOG_LEVEL_ERROR, "file w%016" PRIx64 " of the log is damaged: it is not sealed, and read as a whole at every start", job->id);
+	else if (job->result == ERR_IO || job->result == ERR_LIMIT)
+		log_line(&logd->logging, LOG_LEVEL_ERROR, "file w%016" PRIx64 " of the log could not be sealed: %s", job->id,
+		         job->result == ERR_IO ? strerror(job->cause) : error_text(job->result));
+}
+
 static void take_jobs(struct logd *logd)
 {
 	struct job_result result;
 	while (ops_system_finished(logd->world, &result)) {
-		if (result.kind == JOB_SYNC)
+		switch (result.kind) {
+		case JOB_SYNC:
 			engine_sync_done(logd->engine, &result.sync);
-		else
+			break;
+		case JOB_PREPARE:
 			engine_prepared(logd->engine, result.id, result.error);
+			break;
+		case JOB_SEAL:
+			report_seal(logd, &result.seal);
+			engine_sealed(logd->engine, &result.seal);
+			break;
+		default:
+			if (result.finish.result != ERR_OK)
+				log_line(&logd->logging, LOG_LEVEL_WARNING, "a checkpoint could not be finished: %s", strerror(result.finish.cause));
+			engine_checkpoint_finished(logd->engine, &result.finish);
+		}
 	}
 }
 

@@ -148,6 +148,12 @@ static int system_pread(void *world, int file, void *bytes, size_t length, uint6
 	return n < 0 ? errno : 0;
 }
 
+static int system_truncate(void *world, int file, uint64_t size)
+{
+	(void)world;
+	return ftruncate(file, (off_t)size) != 0 ? errno : 0;
+}
+
 static int system_unlink(void *world, const struct file_name *name)
 {
 	struct ops_system *system = world;
@@ -181,6 +187,18 @@ static int system_prepare_start(void *world, uint64_t id, uint64_t size)
 	char text[NAME_ROOM];
 	name_write(text, &name);
 	return jobs_prepare(system->jobs, system->data_dir, text, id, size);
+}
+
+static int system_seal_start(void *world, const struct seal_job *job)
+{
+	struct ops_system *system = world;
+	return jobs_seal(system->jobs, &system->table, job);
+}
+
+static int system_finish_start(void *world, const struct finish_job *job)
+{
+	struct ops_system *system = world;
+	return jobs_finish(system->jobs, &system->table, job);
 }
 
 static int system_ephemeral_create(void *world, uint64_t id, uint64_t size, int *file)
@@ -322,11 +340,14 @@ enum error ops_system_create(struct ops_system **out, int data_dir, const struct
 		.allocate = system_allocate,
 		.pwrite = system_pwrite,
 		.pread = system_pread,
+		.truncate = system_truncate,
 		.unlink = system_unlink,
 		.sync_dir = system_sync_dir,
 		.sync = system_sync,
 		.sync_start = system_sync_start,
 		.prepare_start = system_prepare_start,
+		.seal_start = system_seal_start,
+		.finish_start = system_finish_start,
 		.ephemeral_create = system_ephemeral_create,
 		.ephemeral_list = system_ephemeral_list,
 		.ephemeral_retire = system_ephemeral_retire,

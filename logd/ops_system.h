@@ -1,6 +1,6 @@
 /*
- * The outside world of logd as it is (common/ops.h): files below the data directory's descriptor, clocks, randomness, and two threads that do what would
- * keep the loop waiting: syncs, and making the next file. What they have finished waits here until the loop takes it.
+ * The outside world of logd as it is (common/ops.h): files below the data directory's descriptor, clocks, randomness, and the threads of logd/jobs.h, which
+ * do what would keep the loop waiting. What they have finished waits here until the loop takes it.
  */
 #ifndef TOPICS_OPS_SYSTEM_H
 #define TOPICS_OPS_SYSTEM_H
@@ -20,13 +20,15 @@ struct ops_system_events {
 	void (*ephemeral_retired)(void *context, uint64_t id);
 };
 
-enum job_kind { JOB_SYNC, JOB_PREPARE };
+enum job_kind { JOB_SYNC, JOB_PREPARE, JOB_SEAL, JOB_FINISH, JOB_KINDS };
 
 struct job_result {
 	enum job_kind kind;
 	struct sync_job sync;  /* JOB_SYNC */
 	uint64_t id;           /* JOB_PREPARE: file id */
 	int error;             /* JOB_PREPARE: errno, 0 */
+	struct seal_job seal;  /* JOB_SEAL: its topics are the taker's */
+	struct finish_job finish; /* JOB_FINISH */
 };
 
 /* `data_dir` stays the caller's. Starts the threads. */

@@ -74,7 +74,7 @@ static enum error merge_found(struct recovery *r)
 	for (size_t i = 0; i < r->found_count; i++) {
 		const struct extent *extent = &r->found[i].extent;
 		struct topic *topic = topic_table_by_id(engine->topics, r->found[i].topic);
-		uint64_t last = extent->first_seq + extent->count - 1;
+		uint64_t count = r->found[i].count, last = extent->first_seq + count - 1;
 		/* What was acked at another class before the topic became ephemeral stays; what was ephemeral goes, also from the disk log. */
 		if (topic == NULL || extent->first_seq <= topic->seen || (restart && r->found[i].ephemeral))
 			continue;
@@ -87,11 +87,12 @@ static enum error merge_found(struct recovery *r)
 			error = lose(r, topic, topic->seen + 1, extent->first_seq - 1, restart ? REASON_RESTART : REASON_IO_ERROR, 0);
 		topic->seen = last;
 		if (error == ERR_OK && last > topic->numbers.floor) {
-			topic->numbers.count += extent->count;
+			topic->numbers.count += count;
 			topic->numbers.bytes += extent->payload;
-			if (topic->numbers.count == extent->count)
+			if (topic->numbers.count == count)
 				topic->numbers.earliest = extent->first_seq;
-			error = catalogue_extent_add(engine->options.catalogue, topic->slot, extent);
+			if (!r->found[i].sealed)
+				error = catalogue_extent_add(engine->options.catalogue, topic->slot, extent);
 		}
 		if (error != ERR_OK)
 			return error;
@@ -276,7 +277,7 @@ static void make_current(struct engine *engine)
 static enum error walk(struct recovery *r)
 {
 	struct engine *engine = r->engine;
-	const struct log_visitor visitor = { .context = r, .frame = replay_frame, .damage = replay_damage, .progress = progress };
+	const struct log_visitor visitor = { .context = r, .frame = replay_frame, .damage = replay_damage, .sealed = replay_sealed, .progress = progress };
 	struct log_recovered ephemeral;
 	enum error error = log_recover(engine->disk, &visitor, &r->disk);
 	if (error != ERR_OK)
@@ -323,8 +324,8 @@ static void describe(const struct recovery *r, enum error error, char *message, 
 		snprintf(message, size, "records of %zu topics are there whose names nothing can prove; nothing was touched. Restore the directory from a backup, or "
 		         "start with another one", r->orphan_count);
 	else if (error == ERR_OK)
-		snprintf(message, size, "recovered %" PRIu64 " topics from %" PRIu64 " files after %s; %" PRIu64 " losses announced, %" PRIu64 " bytes set aside",
-		         topic_table_count(r->engine->topics), r->disk.files, r->disk.empty ? "nothing" : r->disk.clean ? "a clean stop" :
+		snprintf(message, size, "recovered %" PRIu64 " topics from %" PRIu64 " files (%" PRIu64 " sealed) after %s; %" PRIu64 " losses announced, %" PRIu64 " bytes set aside",
+		         topic_table_count(r->engine->topics), r->disk.files, r->disk.sealed, r->disk.empty ? "nothing" : r->disk.clean ? "a clean stop" :
 		         r->disk.same_boot ? "a death of processes" : "an end of the machine", r->losses, r->disk.quarantined);
 }
 

@@ -23,7 +23,7 @@ enum reason damage_reason(const struct recovery *r, const struct topic *topic)
 	return r->unread > topic->damage ? REASON_IO_ERROR : REASON_CORRUPT;
 }
 
-static enum error note_gap(struct recovery *r, struct topic *topic, uint64_t to, bool proven, enum reason reason)
+enum error note_gap(struct recovery *r, struct topic *topic, uint64_t to, bool proven, enum reason reason)
 {
 	if (topic->seen >= to)
 		return ERR_OK;
@@ -36,15 +36,28 @@ static enum error note_gap(struct recovery *r, struct topic *topic, uint64_t to,
 	return ERR_OK;
 }
 
-static enum error note_found(struct recovery *r, const struct topic *topic, const struct extent *extent, bool ephemeral)
+/* Runs of a sealed file that follow each other without a gap are one, however many batches they were. */
+static bool goes_on(const struct found_extent *last, const struct found_extent *found)
 {
+	return last->sealed && found->sealed && last->topic == found->topic && last->ephemeral == found->ephemeral && last->extent.file == found->extent.file &&
+	       last->extent.first_seq + last->count == found->extent.first_seq;
+}
+
+enum error note_found(struct recovery *r, const struct found_extent *found)
+{
+	struct found_extent *last = r->found_count > 0 ? &r->found[r->found_count - 1] : NULL;
+	if (last != NULL && goes_on(last, found)) {
+		last->count += found->count;
+		last->extent.payload += found->extent.payload;
+		return ERR_OK;
+	}
 	enum error error = room_for((void **)&r->found, r->found_count, &r->found_room, sizeof *r->found);
 	if (error == ERR_OK)
-		r->found[r->found_count++] = (struct found_extent){ .topic = topic->id, .extent = *extent, .ephemeral = ephemeral };
+		r->found[r->found_count++] = *found;
 	return error;
 }
 
-static enum error note_orphan(struct recovery *r, uint64_t topic)
+enum error note_orphan(struct recovery *r, uint64_t topic)
 {
 	for (size_t i = 0; i < r->orphan_count; i++)
 		if (r->orphans[i] == topic)
@@ -53,6 +66,12 @@ static enum error note_orphan(struct recovery *r, uint64_t topic)
 	if (error == ERR_OK)
 		r->orphans[r->orphan_count++] = topic;
 	return error;
+}
+
+/* What the checkpoint holds of this topic, or of a topic that it does not hold and that therefore was gone. LSNs of the ephemeral log are its own. */
+bool before_state(const struct recovery *r, uint64_t lsn, bool before_checkpoint, const struct topic *topic)
+{
+	return before_checkpoint || (!r->ephemeral && topic != NULL && lsn < topic->state_lsn);
 }
 
 static void forget_orphan(struct recovery *r, uint64_t topic)
@@ -113,7 +132,8 @@ static enum error replay_loss(struct topic *topic, const struct entry *entry)
 
 /* ---- the checkpoint's own entries ---- */
 
-static enum error replay_state(struct recovery *r, const struct entry *entry)
+/* Of two topics of one name the second is alive: the first was deleted while the checkpoint was written. */
+static enum error replay_state(struct recovery *r, const struct log_frame *frame, const struct entry *entry)
 {
 	struct topic *topic = NULL;
 	enum error error = introduce(r, entry->topic, entry->state.name, entry->state.name_length, entry->state.config,
@@ -123,17 +143,19 @@ static enum error replay_state(struct recovery *r, const struct entry *entry)
 	topic->head = topic->proven = entry->state.head;
 	topic->ceiling = entry->state.ceiling;
 	topic->closed = (entry->state.flags & ENTRY_CLOSED) != 0;
+	topic->was_ephemeral = topic->was_ephemeral || (entry->state.flags & ENTRY_WAS_EPHEMERAL) != 0;
+	topic->state_lsn = topic->ceiling_lsn = topic->ephemeral_lsn = frame->head->request_id;
 	topic->numbers.floor = entry->state.floor;
 	topic->numbers.floor_reason = entry->state.floor_reason;
 	topic->numbers.last_write_ts = entry->state.last_write_ts;
 	return ERR_OK;
 }
 
-static enum error replay_checkpoint(struct recovery *r, const struct entry *entry)
+static enum error replay_checkpoint(struct recovery *r, const struct log_frame *frame, const struct entry *entry)
 {
 	struct topic *topic = topic_table_by_id(r->engine->topics, entry->topic);
 	if (entry->type == ENTRY_TOPIC_STATE)
-		return replay_state(r, entry);
+		return replay_state(r, frame, entry);
 	if (entry->type == ENTRY_LOSS && topic != NULL)
 		return replay_loss(topic, entry);
 	if (entry->type != ENTRY_KEY || topic == NULL)
@@ -156,11 +178,12 @@ static enum error replay_batch(struct recovery *r, const struct log_frame *frame
 	if (topic == NULL)
 		return frame->before_checkpoint || r->ephemeral || r->holes ? ERR_OK : note_orphan(r, entry->topic);
 	enum reason reason = damage_reason(r, topic);
+	bool before = before_state(r, frame->head->lsn, frame->before_checkpoint, topic);
 	topic->damage = r->damages;
-	topic->closed = frame->before_checkpoint ? topic->closed : false;
+	topic->closed = before ? topic->closed : false;
 	if (frame->proven && topic->proven < last)
 		topic->proven = last;
-	if (!frame->before_checkpoint && !r->ephemeral)
+	if (!before && !r->ephemeral)
 		topic->tail_ephemeral = entry->batch.durability == DURABILITY_EPHEMERAL;
 	if (entry->batch.key_length > 0) {
 		struct key_entry key = { .topic = topic->id, .first_seq = first, .count = entry->batch.count, .ts = frame->head->ts, .lsn = frame->head->lsn };
@@ -176,7 +199,8 @@ static enum error replay_batch(struct recovery *r, const struct log_frame *frame
 	const struct extent extent = { .first_seq = first, .offset = frame->place.offset, .payload = entry->batch.payload, .count = entry->batch.count,
 	                               .length = frame->place.length, .file = file_index(engine, frame->place.file_id), .entry = entry_offset };
 	if (topic->was_ephemeral)
-		return note_found(r, topic, &extent, entry->batch.durability == DURABILITY_EPHEMERAL);
+		return note_found(r, &(struct found_extent){ .topic = topic->id, .extent = extent, .count = extent.count,
+		                                             .ephemeral = entry->batch.durability == DURABILITY_EPHEMERAL });
 	if (first <= topic->seen) /* stands already: a copy that a newer file holds */
 		return ERR_OK;
 	enum error error = first > 1 ? note_gap(r, topic, first - 1, frame->proven, reason) : ERR_OK;
@@ -192,7 +216,7 @@ static enum error replay_batch(struct recovery *r, const struct log_frame *frame
 	return catalogue_extent_add(engine->options.catalogue, topic->slot, &extent);
 }
 
-static enum error replay_create(struct recovery *r, const struct entry *entry)
+static enum error replay_create(struct recovery *r, const struct log_frame *frame, const struct entry *entry)
 {
 	struct topic *topic = NULL;
 	enum error error = introduce(r, entry->topic, entry->create.name, entry->create.name_length, entry->create.config,
@@ -200,6 +224,7 @@ static enum error replay_create(struct recovery *r, const struct entry *entry)
 	if (error != ERR_OK)
 		return error;
 	topic->ceiling = entry->create.ceiling;
+	topic->ceiling_lsn = topic->ephemeral_lsn = frame->head->lsn;
 	topic->damage = r->damages;
 	return ERR_OK;
 }
@@ -210,8 +235,10 @@ static enum error replay_configure(struct recovery *r, struct topic *topic, cons
 	enum error error = topic_config_decode(&topic->config, entry->create.config, entry->create.config_length);
 	if (error != ERR_OK)
 		return error;
-	if (topic->config.durability == DURABILITY_EPHEMERAL)
+	if (topic->config.durability == DURABILITY_EPHEMERAL) {
 		topic->was_ephemeral = topic->tail_ephemeral = true;
+		topic->ephemeral_lsn = frame->head->lsn;
+	}
 	/* Everything before a proven frame is synced. */
 	topic->tail_unsynced = topic->config.durability != DURABILITY_FSYNC || (topic->tail_unsynced && !frame->proven);
 	catalogue_topic_config(r->engine->options.catalogue, topic->slot, &topic->config);
@@ -230,17 +257,17 @@ static enum error replay_before(struct recovery *r, const struct entry *entry)
 	return ERR_OK;
 }
 
-static enum error replay_entry(struct recovery *r, const struct log_frame *frame, const struct entry *entry, uint32_t offset)
+enum error replay_entry(struct recovery *r, const struct log_frame *frame, const struct entry *entry, uint32_t offset)
 {
 	struct topic *topic = topic_table_by_id(r->engine->topics, entry->topic);
 	if (entry->type == ENTRY_BATCH)
 		return replay_batch(r, frame, entry, offset);
 	if (entry->type == ENTRY_VOID)
 		r->holes = true;
-	if (frame->before_checkpoint)
+	if (before_state(r, frame->head->lsn, frame->before_checkpoint, topic))
 		return replay_before(r, entry);
 	if (entry->type == ENTRY_TOPIC_CREATE)
-		return topic != NULL ? ERR_OK : replay_create(r, entry);
+		return topic != NULL ? ERR_OK : replay_create(r, frame, entry);
 	if (topic == NULL) {
 		if (entry->type == ENTRY_TOPIC_DELETE)
 			forget_orphan(r, entry->topic);
@@ -255,6 +282,7 @@ static enum error replay_entry(struct recovery *r, const struct log_frame *frame
 	case ENTRY_CEILING:
 		topic->ceiling = entry->ceiling.ceiling;
 		topic->closed = (entry->flags & ENTRY_CLOSED) != 0;
+		topic->ceiling_lsn = frame->head->lsn;
 		topic->damage = r->damages;
 		return ERR_OK;
 	case ENTRY_LOSS:
@@ -324,7 +352,7 @@ enum error replay_frame(void *context, const struct log_frame *frame)
 			return error;
 		if (settle)
 			settled_from(r->engine, &settled, &entry);
-		error = frame->checkpoint ? replay_checkpoint(r, &entry) : replay_entry(r, frame, &entry, at);
+		error = frame->checkpoint ? replay_checkpoint(r, frame, &entry) : replay_entry(r, frame, &entry, at);
 		if (error != ERR_OK)
 			return error;
 		at += entry.length;

@@ -111,6 +111,7 @@ static void configure(struct engine *engine, struct taken *taken, struct topic *
 		return;
 	}
 	undo_note(engine, UNDO_CONFIG, topic);
+	topic->was_ephemeral = topic->was_ephemeral || topic->config.durability == DURABILITY_EPHEMERAL;
 	topic->config = *config;
 	queue(engine, taken, topic, ENTRY_TOPIC_CONFIGURE, &place, &(struct completion){ 0 });
 }

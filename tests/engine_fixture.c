@@ -9,6 +9,7 @@
 
 #include "common/counters.h"
 #include "common/record.h"
+#include "tests/find_extent.h"
 #include "tests/make_request.h"
 #include "tests/shared_object.h"
 
@@ -107,7 +108,7 @@ struct engine_fixture *engine_fixture_create(unsigned workers)
 enum error engine_fixture_start(struct engine_fixture *f, bool daemon_start, bool fault_death)
 {
 	struct engine_options options = { .settings = &f->settings, .ops = memory_world_ops(f->world), .feed = f->feed, .status = f->status,
-		.daemon_start = daemon_start, .fault_death = fault_death, .old_catalogue = daemon_start ? NULL : f->now,
+		.checkpoint_bytes = f->checkpoint_bytes, .daemon_start = daemon_start, .fault_death = fault_death, .old_catalogue = daemon_start ? NULL : f->now,
 		.host = { f, on_wake, on_broken, on_dropped, on_born, on_retired, on_catalogue } };
 	catalogue_writer_destroy(&f->writer);
 	if (f->catalogue_fd >= 0)
@@ -154,6 +155,8 @@ enum error engine_fixture_stop(struct engine_fixture *f)
 		engine_one_round(f);
 		engine_end_sync(f);
 		engine_end_prepare(f);
+		engine_end_seal(f);
+		engine_end_finish(f);
 	}
 	error = engine_stop(f->engine);
 	if (error == ERR_OK)
@@ -329,10 +332,38 @@ bool engine_end_prepare(struct engine_fixture *f)
 	return true;
 }
 
+bool engine_end_seal(struct engine_fixture *f)
+{
+	struct seal_job job;
+	if (!memory_world_seal_pending(f->world))
+		return false;
+	memory_world_seal_finish(f->world, &job);
+	f->sealed += job.result == ERR_OK;
+	engine_sealed(f->engine, &job);
+	return true;
+}
+
+bool engine_end_finish(struct engine_fixture *f)
+{
+	struct finish_job job;
+	if (!memory_world_finish_pending(f->world))
+		return false;
+	memory_world_finish_finish(f->world, &job);
+	f->checkpoints += job.result == ERR_OK;
+	engine_checkpoint_finished(f->engine, &job);
+	return true;
+}
+
+static bool end_background(struct engine_fixture *f)
+{
+	return !f->holds_seals && (engine_end_seal(f) || engine_end_finish(f));
+}
+
 void engine_pass(struct engine_fixture *f, uint64_t us)
 {
 	memory_world_move_clocks(f->world, (int64_t)(us / 1000), us);
-	engine_tick(f->engine);
+	for (unsigned i = 0; engine_tick(f->engine) == 0; i++)
+		assert(i < SETTLE_STEPS);
 	engine_one_round(f);
 }
 
@@ -341,7 +372,7 @@ void engine_settle(struct engine_fixture *f)
 	for (int i = 0, quiet = 0; quiet < 3; i++) {
 		assert(i < SETTLE_STEPS);
 		engine_one_round(f);
-		if (engine_end_sync(f) || engine_end_prepare(f))
+		if (engine_end_sync(f) || engine_end_prepare(f) || end_background(f))
 			quiet = 0;
 		else
 			quiet++;
@@ -430,10 +461,9 @@ bool engine_reads(struct engine_fixture *f, const char *topic, uint64_t first, u
 	struct extent extent;
 	struct catalogue_file file;
 	struct entry entry;
-	unsigned found = 0;
 	if (slot < 0 || numbers.head < first + count - 1 || numbers.floor >= first)
 		return false;
-	if (catalogue_extents(f->now, slot, numbers.id, first, &extent, 1, &found) != ERR_OK || found != 1)
+	if (!find_extent(f->now, memory_world_ops(f->world), slot, numbers.id, first, &extent))
 		return false;
 	if (extent.first_seq != first || extent.count != count || extent.length > sizeof frame)
 		return false;

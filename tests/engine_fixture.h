@@ -32,6 +32,9 @@ struct engine_answer {
 struct engine_fixture {
 	struct memory_world *world;
 	struct settings settings;
+	uint64_t checkpoint_bytes; /* 0: as in production */
+	bool holds_seals;        /* engine_settle seals nothing and finishes no checkpoint */
+	unsigned sealed, checkpoints; /* that went well */
 	struct engine *engine;
 	struct status *status;
 	struct feed_shared *feed;
@@ -85,6 +88,9 @@ void engine_one_round(struct engine_fixture *f);
 /* Ends what sync or preparation is pending: true if there was one. */
 bool engine_end_sync(struct engine_fixture *f);
 bool engine_end_prepare(struct engine_fixture *f);
+/* Seals the file or finishes the checkpoint that is pending. */
+bool engine_end_seal(struct engine_fixture *f);
+bool engine_end_finish(struct engine_fixture *f);
 /* Rounds, jobs, and ticks that let `us` pass, until nothing moves any more. */
 void engine_settle(struct engine_fixture *f);
 void engine_pass(struct engine_fixture *f, uint64_t us);

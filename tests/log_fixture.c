@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/record.h"
@@ -191,9 +192,25 @@ enum error fixture_append(struct fixture *f, uint32_t bytes, bool control)
 	return ERR_OK;
 }
 
+bool fixture_seal(struct fixture *f, struct seal_job *out)
+{
+	struct seal_job job;
+
+	if (!memory_world_seal_pending(f->world) && !log_seal_start(f->log, UINT64_MAX))
+		return false;
+	memory_world_seal_finish(f->world, &job);
+	f->sealed += job.result == ERR_OK;
+	log_sealed(f->log, &job);
+	free(job.topics);
+	job.topics = NULL;
+	if (out)
+		*out = job;
+	return true;
+}
+
 bool fixture_jobs(struct fixture *f)
 {
-	bool any = false;
+	bool any = !f->holds_seals && fixture_seal(f, NULL);
 	struct sync_job job;
 	uint64_t id;
 	int error;
@@ -215,8 +232,11 @@ void fixture_write(struct fixture *f, uint32_t bytes)
 {
 	enum error error;
 
-	while ((error = fixture_append(f, bytes, false)) == ERR_AGAIN) {
+	for (unsigned i = 0; (error = fixture_append(f, bytes, false)) == ERR_AGAIN; i++) {
+		assert_in_range(i, 0, 10000);
 		assert_int_equal(log_write(f->log), ERR_OK);
+		if (log_seal_wanted(f->log))
+			log_sync_start(f->log);
 		fixture_jobs(f);
 	}
 	assert_int_equal(error, ERR_OK);

@@ -23,6 +23,7 @@ struct fixture {
 	struct log_options options;
 	uint64_t next;           /* number of the next frame; its seqs are 3 * number .. + 2 */
 	uint64_t highest;        /* number that was ever appended, also to a group that failed */
+	bool holds_seals;        /* fixture_jobs and fixture_write seal nothing */
 	bool unsettled;          /* fixture_start does not say log_settled, as an owner that dies before it has answered */
 	struct log_recovered recovered;
 	struct seen_frame seen[FIXTURE_SEEN];
@@ -30,7 +31,7 @@ struct fixture {
 	struct log_damage damage[64];
 	unsigned damage_count;
 	struct log_place places[FIXTURE_SEEN]; /* by number: where the frame lies, moved ones too */
-	unsigned moved, born, retired, evicted;
+	unsigned moved, born, retired, evicted, sealed;
 	uint64_t last_evicted;
 };
 
@@ -45,7 +46,9 @@ void fixture_die(struct fixture *fixture);
 enum error fixture_append(struct fixture *fixture, uint32_t bytes, bool control);
 /* Appends and writes, doing jobs that it waits for. Asserts. */
 void fixture_write(struct fixture *fixture, uint32_t bytes);
-/* Ends what is pending: preparation, sync. True if there was anything. */
+/* Seals a file if one may be sealed: true if it was. *job (may be NULL): how that went; its topics are gone. */
+bool fixture_seal(struct fixture *fixture, struct seal_job *job);
+/* Ends what is pending: preparation, sync, and seals what may be. True if there was anything. */
 bool fixture_jobs(struct fixture *fixture);
 /* Syncs all that is written. Asserts that it is then synced. */
 void fixture_sync(struct fixture *fixture);

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "logd/checkpoint_finish.h"
+#include "logd/seal.h"
+
 enum { SECTOR = 512, PAGE = 4096, HANDLES = 512 };
 
 struct mem_file {
@@ -35,8 +38,10 @@ struct memory_world {
 	struct fault fault;
 	unsigned short_writes;
 	uint64_t space;
-	bool sync_pending, prepare_pending;
+	bool sync_pending, prepare_pending, seal_pending, finish_pending;
 	struct sync_job sync;
+	struct seal_job seal;
+	struct finish_job finish;
 	uint64_t prepare_id, prepare_size;
 	int64_t wall_ms;
 	uint64_t monotonic_us;
@@ -315,6 +320,25 @@ static int op_pread(void *world, int handle, void *bytes, size_t length, uint64_
 	return 0;
 }
 
+static int op_truncate(void *world, int handle, uint64_t size)
+{
+	struct memory_world *w = world;
+	struct mem_file *file = of_handle(w, handle);
+	int error = enter(w, MEMORY_TRUNCATE);
+
+	if (error)
+		return error;
+	if (!fits(w, file, size))
+		return ENOSPC;
+	ensure(file, size);
+	if (size < file->size) {
+		memset(file->cache + size, 0, file->size - size);
+		memset(file->dirty + size / SECTOR, 1, (file->size - 1) / SECTOR - size / SECTOR + 1);
+	}
+	file->size = size;
+	return 0;
+}
+
 static int op_unlink(void *world, const struct file_name *name)
 {
 	struct memory_world *w = world;
@@ -383,6 +407,32 @@ static int op_prepare_start(void *world, uint64_t id, uint64_t size)
 	w->prepare_id = id;
 	w->prepare_size = size;
 	w->prepare_pending = true;
+	return 0;
+}
+
+static int op_seal_start(void *world, const struct seal_job *job)
+{
+	struct memory_world *w = world;
+	int error = enter(w, MEMORY_SEAL_START);
+
+	assert(!w->seal_pending);
+	if (error)
+		return error;
+	w->seal = *job;
+	w->seal_pending = true;
+	return 0;
+}
+
+static int op_finish_start(void *world, const struct finish_job *job)
+{
+	struct memory_world *w = world;
+	int error = enter(w, MEMORY_FINISH_START);
+
+	assert(!w->finish_pending);
+	if (error)
+		return error;
+	w->finish = *job;
+	w->finish_pending = true;
 	return 0;
 }
 
@@ -489,11 +539,14 @@ static const struct ops table = {
 	.allocate = op_allocate,
 	.pwrite = op_pwrite,
 	.pread = op_pread,
+	.truncate = op_truncate,
 	.unlink = op_unlink,
 	.sync_dir = op_sync_dir,
 	.sync = op_sync,
 	.sync_start = op_sync_start,
 	.prepare_start = op_prepare_start,
+	.seal_start = op_seal_start,
+	.finish_start = op_finish_start,
 	.ephemeral_create = op_ephemeral_create,
 	.ephemeral_list = op_ephemeral_list,
 	.ephemeral_retire = op_ephemeral_retire,
@@ -576,7 +629,7 @@ void memory_world_die(struct memory_world *w)
 			w->handles[i]->opened = 0;
 			w->handles[i] = NULL;
 		}
-	w->sync_pending = w->prepare_pending = w->dead = w->killing = false;
+	w->sync_pending = w->prepare_pending = w->seal_pending = w->finish_pending = w->dead = w->killing = false;
 	sweep(w);
 }
 
@@ -699,6 +752,32 @@ void memory_world_prepare_finish(struct memory_world *w, uint64_t *id, int *erro
 	file->size = w->prepare_size;
 	sync_file(file, false);
 	directory_durable(w);
+}
+
+bool memory_world_seal_pending(const struct memory_world *w)
+{
+	return w->seal_pending;
+}
+
+void memory_world_seal_finish(struct memory_world *w, struct seal_job *job)
+{
+	assert(w->seal_pending);
+	w->seal_pending = false;
+	*job = w->seal;
+	seal_file(&w->ops, job);
+}
+
+bool memory_world_finish_pending(const struct memory_world *w)
+{
+	return w->finish_pending;
+}
+
+void memory_world_finish_finish(struct memory_world *w, struct finish_job *job)
+{
+	assert(w->finish_pending);
+	w->finish_pending = false;
+	*job = w->finish;
+	checkpoint_finish(&w->ops, job);
 }
 
 void memory_world_move_clocks(struct memory_world *w, int64_t wall_ms, uint64_t monotonic_us)

@@ -7,6 +7,7 @@
  * The rules, as Linux on ext4 shows them:
  *  - pwrite changes the cache, in sectors of 512 bytes that are dirty until a sync of the file moves them to the platter.
  *  - A sync that fails leaves the platter as it was and calls the sectors clean: the next sync says yes and moves nothing.
+ *  - truncate changes the length; what it cuts off and the length come to the platter with a sync of the file.
  *  - create and unlink change the directory in the cache; sync_dir moves that to the platter. A file's length is moved by a sync of the file.
  *  - memory_world_die: the process is gone. The cache stays, handles and jobs go, memory objects stay.
  *  - memory_world_power_cut: of every dirty sector, every changed length and every changed name either the old or the new survives, as the seed draws; then the cache is
@@ -29,11 +30,14 @@ enum memory_op {
 	MEMORY_ALLOCATE,
 	MEMORY_PWRITE,
 	MEMORY_PREAD,
+	MEMORY_TRUNCATE,
 	MEMORY_UNLINK,
 	MEMORY_SYNC_DIR,
 	MEMORY_SYNC,             /* synchronous, or one file of a job */
 	MEMORY_SYNC_START,
 	MEMORY_PREPARE,          /* a job that makes a file */
+	MEMORY_SEAL_START,
+	MEMORY_FINISH_START,
 	MEMORY_EPHEMERAL_CREATE,
 	MEMORY_OPS,
 	MEMORY_ANY = MEMORY_OPS, /* for memory_world_fail: whichever call comes */
@@ -77,6 +81,13 @@ void memory_world_sync_finish(struct memory_world *world, struct sync_job *job);
 bool memory_world_prepare_pending(const struct memory_world *world);
 /* Makes the file (synced, its name too) and says which and how it went, for log_prepared or engine_prepared. */
 void memory_world_prepare_finish(struct memory_world *world, uint64_t *id, int *error);
+
+/* Seals the file, by the calls that logd/seal.c makes of this world, each of which counts; for log_sealed or engine_sealed, who owns job->topics then. */
+bool memory_world_seal_pending(const struct memory_world *world);
+void memory_world_seal_finish(struct memory_world *world, struct seal_job *job);
+/* The end of a checkpoint, in the same way. */
+bool memory_world_finish_pending(const struct memory_world *world);
+void memory_world_finish_finish(struct memory_world *world, struct finish_job *job);
 
 /* ---- clocks, boot ---- */
 void memory_world_move_clocks(struct memory_world *world, int64_t wall_ms, uint64_t monotonic_us);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/counters.h"
+#include "tests/sim_footers.h"
 
 /* Private, so that a fork has its own. */
 static void *fresh_object(size_t size)
@@ -77,7 +78,8 @@ void sim_machine_init(struct sim_machine *machine, uint64_t seed)
 	machine->settings = (struct settings){ .max_body_bytes = 1 << 20, .max_batch_records = 10000, .max_record_bytes = 1 << 20,
 		.max_meta_bytes = 16384,
 		.max_tag_bytes = 256, .max_node_bytes = 128, .sync_interval_ms = 200, .ephemeral_max_bytes = 1 << 24,
-		.segment_max_bytes = (uint64_t)4096 << sim_draw(&machine->random, 5), .workers = SIM_RINGS };
+		.segment_max_bytes = (uint64_t)4096 << sim_draw(&machine->random, sim_is_long(seed) ? 2 : 5), .workers = SIM_RINGS };
+	machine->checkpoint_bytes = (uint64_t)2048 << sim_draw(&machine->random, 5);
 	for (unsigned i = 0; i < machine->ring_count; i++)
 		sim_machine_worker(machine, i);
 }
@@ -137,7 +139,7 @@ enum error sim_machine_start(struct sim_machine *machine, bool daemon_start, boo
 {
 	struct engine_options options = { .settings = &machine->settings, .ops = &machine->world.ops, .feed = machine->feed,
 		.status = machine->status,
-		.daemon_start = daemon_start, .fault_death = fault_death, .old_catalogue = daemon_start ? NULL : machine->now,
+		.checkpoint_bytes = machine->checkpoint_bytes, .daemon_start = daemon_start, .fault_death = fault_death, .old_catalogue = daemon_start ? NULL : machine->now,
 		.host = { machine, on_wake, on_ring_broken, on_ring_dropped, on_file, on_file, on_catalogue } };
 	struct catalogue_writer *writer;
 	char message[256] = "";
@@ -275,18 +277,58 @@ int sim_machine_next(const struct sim_machine *machine)
 
 /* ---- the schedule ---- */
 
+static void end_sync(struct sim_machine *machine)
+{
+	sim_world_do_sync(&machine->world);
+	engine_sync_done(machine->engine, &machine->world.sync);
+}
+
+static void end_prepare(struct sim_machine *machine)
+{
+	uint64_t id = machine->world.prepare_id;
+	int error = sim_world_do_prepare(&machine->world);
+
+	engine_prepared(machine->engine, id, error);
+}
+
+static void end_seal(struct sim_machine *machine)
+{
+	sim_world_do_seal(&machine->world);
+	machine->seals += machine->world.seal.result == ERR_OK;
+	engine_sealed(machine->engine, &machine->world.seal);
+}
+
+static void end_finish(struct sim_machine *machine)
+{
+	sim_world_do_finish(&machine->world);
+	machine->checkpoints += machine->world.finish.result == ERR_OK;
+	engine_checkpoint_finished(machine->engine, &machine->world.finish);
+}
+
+static bool jobs_pending(const struct sim_machine *machine)
+{
+	const struct sim_world *world = &machine->world;
+
+	return world->sync_pending || world->prepare_pending || world->seal_pending || world->finish_pending;
+}
+
+/* One of those that are under way, if any is. */
 static void finish_job(struct sim_machine *machine)
 {
 	struct sim_world *world = &machine->world;
+	void (*ends[4])(struct sim_machine *);
+	unsigned count = 0;
 
-	if (world->sync_pending && (!world->prepare_pending || sim_draw(&machine->random, 2) == 0)) {
-		sim_world_do_sync(world);
-		engine_sync_done(machine->engine, &world->sync);
-	} else if (world->prepare_pending) {
-		uint64_t id = world->prepare_id;
-		int error = sim_world_do_prepare(world);
-		engine_prepared(machine->engine, id, error);
-	}
+	if (world->sync_pending)
+		ends[count++] = end_sync;
+	if (world->prepare_pending)
+		ends[count++] = end_prepare;
+	if (world->seal_pending)
+		ends[count++] = end_seal;
+	if (world->finish_pending)
+		ends[count++] = end_finish;
+	if (count > 0)
+		ends[sim_draw(&machine->random, count)](machine);
 }
 
 static void pass_time(struct sim_machine *machine, uint64_t most_us)
@@ -317,6 +359,7 @@ void sim_machine_step(struct sim_machine *machine)
 		finish_job(machine);
 		break;
 	case 5:
+		/* What a loop does after its rounds; what is done in slices goes on at once. */
 		pass_time(machine, 300000);
 		break;
 	case 6:
@@ -345,8 +388,9 @@ static void tell_stuck(struct sim_machine *machine)
 			snprintf(text + strlen(text), 80, " %u (type %u, %s, class %d)", i + 1, request->head.type,
 			         sim_names[request->name], request->durability);
 	}
-	sim_wrong(&machine->oracle, FIGURE_OTHER, "nothing moves; unanswered:%s; sync %s, preparation %s", text,
-	          machine->world.sync_pending ? "pending" : "none", machine->world.prepare_pending ? "pending" : "none");
+	sim_wrong(&machine->oracle, FIGURE_OTHER, "nothing moves; unanswered:%s; sync %s, preparation %s, sealing %s, checkpoint %s", text,
+	          machine->world.sync_pending ? "pending" : "none", machine->world.prepare_pending ? "pending" : "none",
+	          machine->world.seal_pending ? "pending" : "none", machine->world.finish_pending ? "pending" : "none");
 }
 
 void sim_machine_settle(struct sim_machine *machine)
@@ -360,7 +404,7 @@ void sim_machine_settle(struct sim_machine *machine)
 		finish_job(machine);
 		run_rounds(machine);
 		pass_time(machine, 100000);
-		if (sim_machine_waiting(machine) || machine->world.sync_pending || machine->world.prepare_pending)
+		if (sim_machine_waiting(machine) || jobs_pending(machine))
 			quiet = 0;
 		else
 			quiet++;
@@ -377,7 +421,7 @@ enum error sim_machine_stop(struct sim_machine *machine)
 	}
 	sim_machine_receive(machine);
 	/* Jobs in flight end before the process does. */
-	while (machine->world.sync_pending || machine->world.prepare_pending)
+	while (jobs_pending(machine))
 		finish_job(machine);
 	error = engine_stop(machine->engine);
 	sim_machine_receive(machine);
@@ -387,4 +431,6 @@ enum error sim_machine_stop(struct sim_machine *machine)
 void sim_machine_judge(struct sim_machine *machine, enum sim_crash crash, char **text)
 {
 	sim_oracle_judge(&machine->oracle, machine->now, machine->world.base, crash, text);
+	if (!machine->footers_broken)
+		sim_footers_judge(&machine->oracle, machine->files);
 }

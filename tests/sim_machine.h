@@ -35,6 +35,9 @@ struct sim_machine {
 	uint64_t catalogue_number;
 	bool ready;                  /* recovered */
 	bool dropped[SIM_RINGS];
+	uint64_t checkpoint_bytes;   /* of log between two checkpoints */
+	bool footers_broken;         /* by the enumerator: what entries say of them is no longer so */
+	unsigned seals, checkpoints; /* that went well */
 	uint64_t random;
 };
 

@@ -14,7 +14,7 @@
 #include "common/ops.h"
 #include "common/request.h"
 
-enum { SIM_REQUESTS = 96, SIM_NAMES = 4, SIM_TOPICS = 96, SIM_LOSSES = 64, SIM_NO_REQUEST = -1 };
+enum { SIM_REQUESTS = 160, SIM_NAMES = 4, SIM_TOPICS = 96, SIM_LOSSES = 64, SIM_NO_REQUEST = -1 };
 
 /* What is counted; the first four are FAULTS.md's figures. */
 enum sim_figure { FIGURE_ACKED_LOSS, FIGURE_SILENT_GAP, FIGURE_REUSED_SEQ, FIGURE_FALSE_TOMBSTONE, FIGURE_OTHER, SIM_FIGURES };
@@ -91,7 +91,8 @@ unsigned sim_plan_append(struct sim_oracle *oracle, unsigned name, unsigned ring
 unsigned sim_plan_repeat(struct sim_oracle *oracle, unsigned of);
 unsigned sim_plan_topic(struct sim_oracle *oracle, unsigned name, unsigned ring, enum request_type type, const struct topic_config *config,
                         uint32_t mask);
-/* A small workload for the seed. */
+/* A small workload for the seed; of some seeds one that is long enough to fill many files. */
+bool sim_is_long(uint64_t seed);
 void sim_plan(struct sim_oracle *oracle, uint64_t seed, unsigned rings);
 
 /* sim_read.c: what a worker finds. */

@@ -157,6 +157,11 @@ static void plan_control(struct sim_oracle *oracle, unsigned name, struct planne
 	}
 }
 
+bool sim_is_long(uint64_t seed)
+{
+	return seed % 4 == 2;
+}
+
 void sim_plan(struct sim_oracle *oracle, uint64_t seed, unsigned rings)
 {
 	uint64_t random = seed * 0x2545f4914f6cdd1du + 99;
@@ -164,6 +169,8 @@ void sim_plan(struct sim_oracle *oracle, uint64_t seed, unsigned rings)
 	struct planned_name planned[SIM_NAMES];
 	int keyed = SIM_NO_REQUEST;
 
+	if (sim_is_long(seed))
+		wanted += 20 + (unsigned)sim_draw(&random, 50);
 	for (unsigned i = 0; i < SIM_NAMES; i++)
 		planned[i] = (struct planned_name){ .durability = (enum durability)sim_draw(&random, 4), .ring = i % rings };
 	while (oracle->count < wanted) {

@@ -4,6 +4,7 @@
 
 #include "common/frame.h"
 #include "common/record.h"
+#include "tests/find_extent.h"
 #include "tests/sim_oracle.h"
 
 struct search { const struct ops *files; uint64_t id; int file; };
@@ -109,26 +110,33 @@ static int read_extent(struct sim_oracle *oracle, const struct catalogue *now, c
 	return request;
 }
 
+static bool in_loss(const struct sim_found *found, uint64_t seq)
+{
+	for (unsigned i = 0; i < found->loss_count; i++)
+		if (found->losses[i].from <= seq && seq <= found->losses[i].to)
+			return true;
+	return false;
+}
+
 static void read_records(struct sim_oracle *oracle, const struct catalogue *now, const struct ops *files, struct sim_found *found)
 {
 	uint64_t next = 1;
 
 	for (;;) {
-		struct extent extents[8];
-		unsigned count;
-		if (catalogue_extents(now, found->slot, found->id, next, extents, 8, &count) != ERR_OK || count == 0)
+		struct sim_run *run = &found->runs[found->run_count];
+		struct extent extent;
+		if (!find_extent(now, files, found->slot, found->id, next, &extent))
 			return;
-		for (unsigned i = 0; i < count; i++) {
-			struct sim_run *run = &found->runs[found->run_count];
-			if (extents[i].first_seq < next || found->run_count == SIM_REQUESTS) {
-				sim_wrong(oracle, FIGURE_OTHER, "extents of %s are not in order", sim_names[found->name]);
-				return;
-			}
-			next = extents[i].first_seq + extents[i].count;
-			*run = (struct sim_run){ .first = extents[i].first_seq, .count = extents[i].count };
-			run->request = read_extent(oracle, now, files, found, &extents[i], &run->payload);
-			found->run_count++;
+		if (extent.first_seq < next || found->run_count == SIM_REQUESTS) {
+			sim_wrong(oracle, FIGURE_OTHER, "extents of %s are not in order", sim_names[found->name]);
+			return;
 		}
+		next = extent.first_seq + extent.count;
+		if (in_loss(found, extent.first_seq))
+			continue; /* given up: its frame stands there, and nobody is shown it */
+		*run = (struct sim_run){ .first = extent.first_seq, .count = extent.count };
+		run->request = read_extent(oracle, now, files, found, &extent, &run->payload);
+		found->run_count++;
 	}
 }
 
@@ -173,9 +181,9 @@ void sim_read(struct sim_oracle *oracle, const struct catalogue *now, const stru
 			continue;
 		}
 		found->id = found->numbers.id;
+		read_losses(now, found);
 		if (files != NULL)
 			read_records(oracle, now, files, found);
-		read_losses(now, found);
 		view->count++;
 	}
 }

@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <string.h>
 
-const char *const sim_op_names[SIM_OPS] = { "between", "open", "create", "allocate", "pwrite", "unlink", "sync_dir", "sync",
+#include "logd/checkpoint_finish.h"
+#include "logd/seal.h"
+
+const char *const sim_op_names[SIM_OPS] = { "between", "open", "create", "allocate", "pwrite", "truncate", "unlink", "sync_dir", "sync",
 	"ephemeral_create",
 	"ephemeral_retire", "failpoint", "pread" };
 
@@ -126,6 +129,14 @@ static int world_pread(void *context, int file, void *bytes, size_t length, uint
 	return world->base->pread(world->base->world, file, bytes, length, offset, done);
 }
 
+static int world_truncate(void *context, int file, uint64_t size)
+{
+	struct sim_world *world = context;
+	int error = enter(world, SIM_TRUNCATE, &(struct sim_call){ .file = file, .length = size });
+
+	return error != 0 ? error : world->base->truncate(world->base->world, file, size);
+}
+
 static int world_unlink(void *context, const struct file_name *name)
 {
 	struct sim_world *world = context;
@@ -202,6 +213,38 @@ int sim_world_do_prepare(struct sim_world *world)
 	return error;
 }
 
+static int world_seal_start(void *context, const struct seal_job *job)
+{
+	struct sim_world *world = context;
+
+	assert(!world->seal_pending);
+	world->seal = *job;
+	world->seal_pending = true;
+	return 0;
+}
+
+void sim_world_do_seal(struct sim_world *world)
+{
+	world->seal_pending = false;
+	seal_file(&world->ops, &world->seal);
+}
+
+static int world_finish_start(void *context, const struct finish_job *job)
+{
+	struct sim_world *world = context;
+
+	assert(!world->finish_pending);
+	world->finish = *job;
+	world->finish_pending = true;
+	return 0;
+}
+
+void sim_world_do_finish(struct sim_world *world)
+{
+	world->finish_pending = false;
+	checkpoint_finish(&world->ops, &world->finish);
+}
+
 static int world_ephemeral_create(void *context, uint64_t id, uint64_t size, int *file)
 {
 	struct sim_world *world = context;
@@ -274,9 +317,10 @@ void sim_world_init(struct sim_world *world, struct memory_world *files, uint64_
 	world->boot = 1;
 	world->ops = (struct ops){ .world = world, .list = world_list, .open = world_open, .create = world_create, .close = world_close,
 		.size = world_size,
-		.allocate = world_allocate, .pwrite = world_pwrite, .pread = world_pread, .unlink = world_unlink,
+		.allocate = world_allocate, .pwrite = world_pwrite, .pread = world_pread, .truncate = world_truncate, .unlink = world_unlink,
 		    .sync_dir = world_sync_dir, .sync = world_sync,
-		.sync_start = world_sync_start, .prepare_start = world_prepare_start, .ephemeral_create = world_ephemeral_create,
+		.sync_start = world_sync_start, .prepare_start = world_prepare_start, .seal_start = world_seal_start,
+		.finish_start = world_finish_start, .ephemeral_create = world_ephemeral_create,
 		.ephemeral_list = world_ephemeral_list, .ephemeral_retire = world_ephemeral_retire, .wall_ms = world_wall_ms,
 		.monotonic_us = world_monotonic_us, .boot_token = world_boot_token, .random = world_random, .failpoint = world_failpoint };
 }
@@ -285,5 +329,7 @@ void sim_world_logd_died(struct sim_world *world)
 {
 	world->sync_pending = false;
 	world->prepare_pending = false;
+	world->seal_pending = false;
+	world->finish_pending = false;
 	memory_world_die(world->files);
 }

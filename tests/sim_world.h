@@ -21,6 +21,7 @@ enum sim_op {
 	SIM_CREATE,
 	SIM_ALLOCATE,
 	SIM_PWRITE,
+	SIM_TRUNCATE,
 	SIM_UNLINK,
 	SIM_SYNC_DIR,
 	SIM_SYNC,
@@ -64,8 +65,10 @@ struct sim_world {
 	uint64_t monotonic_us;
 	int64_t wall_ms;
 	uint64_t boot;
-	bool sync_pending, prepare_pending;
+	bool sync_pending, prepare_pending, seal_pending, finish_pending;
 	struct sync_job sync;
+	struct seal_job seal;
+	struct finish_job finish;
 	uint64_t prepare_id, prepare_size;
 };
 
@@ -77,6 +80,9 @@ void sim_world_between(struct sim_world *world);
 /* Does the pending sync or preparation; then its end may be told to the engine. */
 void sim_world_do_sync(struct sim_world *world);
 int sim_world_do_prepare(struct sim_world *world);
+/* In the same way, job by job; world->seal and world->finish have the outcome. */
+void sim_world_do_seal(struct sim_world *world);
+void sim_world_do_finish(struct sim_world *world);
 
 /* logd is gone: its descriptors are closed, its jobs forgotten. */
 void sim_world_logd_died(struct sim_world *world);

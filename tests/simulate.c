@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/sim_footers.h"
 #include "tests/sim_image.h"
 #include "tests/sim_machine.h"
 
@@ -28,6 +29,8 @@ enum { IMAGE_ONE_IN = 100, VARIANTS = 9, FAILURES_EACH = 4, FAILURES_SHOWN = 20,
 /* Shared by all forks. */
 struct tally {
 	uint64_t states, crash_points, runs;
+	uint64_t seals, checkpoints;   /* of the runs themselves */
+	uint64_t broken;               /* footers that a start had to do without */
 	uint64_t figures[SIM_FIGURES];
 	uint64_t failures;
 };
@@ -164,6 +167,10 @@ static void recover_again(struct simulation *sim, const char *before)
 	char *after = NULL;
 
 	end(sim, crash);
+	/* What footers say is what their frames say. */
+	machine->footers_broken = sim_draw(&machine->random, 2) == 0;
+	if (machine->footers_broken)
+		sim->tally->broken += sim_footers_break(machine->files);
 	if (!restart(sim, &crash))
 		return;
 	judged(sim, &after);
@@ -314,7 +321,7 @@ static void run(struct simulation *sim)
 	if (!restart(sim, &crash))
 		return;
 	sim->worst = sim->gravest = CRASH_NONE;
-	for (int i = 0; i < 3000 && (sim_machine_next(machine) != SIM_NO_REQUEST || sim_machine_waiting(machine)); i++)
+	for (int i = 0; i < 6000 && (sim_machine_next(machine) != SIM_NO_REQUEST || sim_machine_waiting(machine)); i++)
 		sim_machine_step(machine);
 	sim_machine_settle(machine);
 	judged(sim, NULL);
@@ -358,6 +365,8 @@ static void run_forked(struct simulation *sim, const struct sim_failure *failure
 		machine->world.hook_context = sim;
 		run(sim);
 		report(sim, &machine->oracle);
+		sim->tally->seals += machine->seals;
+		sim->tally->checkpoints += machine->checkpoints;
 		memcpy(shared, machine->world.seen, sizeof machine->world.seen);
 		_exit(0);
 	}
@@ -388,7 +397,7 @@ static struct sim_failure make_failure(uint64_t seed, enum sim_op op, uint64_t n
 /* The n-th call of each kind fails, once or from then on: some of them, or with --every all. */
 static void run_failures(struct simulation *sim, const uint64_t *seen)
 {
-	static const enum sim_op ops[] = { SIM_PWRITE, SIM_SYNC, SIM_ALLOCATE, SIM_CREATE, SIM_OPEN, SIM_SYNC_DIR, SIM_UNLINK, SIM_PREAD };
+	static const enum sim_op ops[] = { SIM_PWRITE, SIM_SYNC, SIM_ALLOCATE, SIM_CREATE, SIM_OPEN, SIM_SYNC_DIR, SIM_UNLINK, SIM_PREAD, SIM_TRUNCATE };
 	uint64_t random = sim->seed * 31 + 7;
 
 	for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
@@ -397,7 +406,7 @@ static void run_failures(struct simulation *sim, const uint64_t *seen)
 			uint64_t nth = sim->every > 0 ? k / 2 : sim_draw(&random, seen[ops[i]]);
 			struct sim_failure failure = make_failure(sim->seed, ops[i], nth, k % 2 != 0);
 			label_failure(sim, &failure);
-			run_forked(sim, &failure, sim->every > 0 ? sim->every : 12, NULL);
+			run_forked(sim, &failure, sim->every > 0 ? sim->every : sim_is_long(sim->seed) ? 60 : 12, NULL);
 		}
 	}
 }
@@ -417,7 +426,7 @@ static void run_seed(struct simulation *sim, uint64_t seed)
 	sim->seed = seed;
 	snprintf(sim->label, sizeof sim->label, "%llu", (unsigned long long)seed);
 	/* Every crash point of one seed in four, and a few of each of many. */
-	run_forked(sim, NULL, seed % 4 == 1 ? 1 : 8, seen);
+	run_forked(sim, NULL, sim_is_long(seed) ? 24 : seed % 4 == 1 ? 1 : 8, seen);
 	run_failures(sim, seen);
 }
 
@@ -497,6 +506,8 @@ int main(int argc, char **argv)
 	figures = sim.tally->figures;
 	printf("%llu crash states at %llu crash points of %llu runs in %.1f s\n", (unsigned long long)sim.tally->states,
 	       (unsigned long long)sim.tally->crash_points, (unsigned long long)sim.tally->runs, (double)(milliseconds() - began) / 1000);
+	printf("in the runs %llu files were sealed and %llu checkpoints finished beside the requests; %llu footers were broken\n",
+	       (unsigned long long)sim.tally->seals, (unsigned long long)sim.tally->checkpoints, (unsigned long long)sim.tally->broken);
 	printf("figures: acked losses %llu, silent gaps %llu, reused seqs %llu, false tombstones %llu "
 	       "(crash states: %llu, other failures: %llu)\n",
 	       (unsigned long long)figures[FIGURE_ACKED_LOSS], (unsigned long long)figures[FIGURE_SILENT_GAP],

@@ -10,12 +10,21 @@
 
 enum { RINGS = sizeof((struct engine){ 0 }.rings) / sizeof(struct ring), SWEEP_BUCKETS = 512, KEYS_SWEEP_US = 100000, CLOSE_AT_MOST = 256 };
 
+/* Of log between two checkpoints: four files of the usual size, less where files are small. */
+static uint64_t checkpoint_bytes(const struct engine *engine)
+{
+	uint64_t files = CHECKPOINT_FILES * engine->settings->segment_max_bytes;
+	if (engine->options.checkpoint_bytes != 0)
+		return engine->options.checkpoint_bytes;
+	return files < CHECKPOINT_BYTES ? files : CHECKPOINT_BYTES;
+}
+
 static enum error create_logs(struct engine *engine)
 {
 	const struct log_events disk_events = file_events(engine, false), ephemeral_events = file_events(engine, true);
 	const struct log_options disk = { .kind = 'w', .file_bytes = engine->settings->segment_max_bytes, .unsynced_max = UNSYNCED_MAX,
 	                                  .unsealed_max = UNSEALED_MAX,
-	                                  .checkpoint_bytes = engine->options.checkpoint_bytes != 0 ? engine->options.checkpoint_bytes : CHECKPOINT_BYTES };
+	                                  .checkpoint_bytes = checkpoint_bytes(engine) };
 	const struct log_options ephemeral = { .kind = 'e', .file_bytes = engine->settings->segment_max_bytes,
 	                                       .total_max = engine->settings->ephemeral_max_bytes };
 	enum error error = log_create(&engine->disk, &disk, engine->ops, &disk_events);

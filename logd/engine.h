@@ -40,7 +40,7 @@ struct engine_options {
 	const struct catalogue *old_catalogue;   /* what readers see now; NULL at the daemon's start */
 	struct feed_shared *feed;
 	struct status *status;
-	uint64_t checkpoint_bytes;               /* of log between two checkpoints; 0: 256 MiB */
+	uint64_t checkpoint_bytes;               /* of log between two checkpoints; 0: 256 MiB, or four files */
 	bool daemon_start;                       /* false: an earlier logd died; the ephemeral log is there */
 	bool fault_death;                        /* it died by a fault: commit one entry at a time at first */
 };

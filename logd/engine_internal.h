@@ -20,6 +20,7 @@ enum {
 	UNSYNCED_MAX = 256 << 20,
 	UNSEALED_MAX = 4,
 	CHECKPOINT_BYTES = 256 << 20,
+	CHECKPOINT_FILES = 4,
 	TAKE_ENTRIES = 64,                 /* quantum of one ring in one round */
 	TAKE_BYTES = 512 << 10,
 	KEY_LENGTH_MAX = 256,

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/footer.h"
 #include "tests/engine_fixture.h"
 #include "tests/find_extent.h"
 
@@ -219,6 +220,29 @@ static unsigned break_footers(struct engine_fixture *f)
 	return broken;
 }
 
+/* Section `number` of every footer, if it has one. */
+static void break_section(struct engine_fixture *f, unsigned number)
+{
+	struct file_name names[256];
+	unsigned count = memory_world_names(f->world, names, 256);
+
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t size;
+		const uint8_t *bytes = memory_world_file(f->world, &names[i], &size);
+		struct footer_memory memory = { bytes, 0, size };
+		const struct footer_source source = footer_memory_source(&memory);
+		struct file_header header;
+		struct footer footer;
+		const struct footer_section *section = &footer.sections[FOOTER_EXTENTS + number];
+
+		if (names[i].kind != 'w' || file_header_decode(&header, bytes) != ERR_OK ||
+		    footer_open(&footer, &source, names[i].id, header.first_lsn, size) != ERR_OK || section->length == 0)
+			continue;
+		uint8_t broken = bytes[section->offset + section->length / 2] ^ 4;
+		memory_world_damage(f->world, &names[i], section->offset + section->length / 2, &broken, 1);
+	}
+}
+
 /* A life with everything that a footer has to tell: creations, deletions, changes of class, closed topics, gaps, losses, both logs. */
 static void eventful_life(struct engine_fixture *f)
 {
@@ -311,6 +335,27 @@ static void start_with_checkpoints_finds_the_same_by_footers_as_by_frames(void *
 	eventful_life(f);
 	assert_true(f->checkpoints > 2);
 	compare_starts(f, true, false);
+}
+
+/* A byte of each section of each footer, one after the other: the trailer is whole, so only the section's CRC tells. */
+static void footer_with_a_broken_section_is_replaced_by_the_frames(void **state)
+{
+	struct engine_fixture *f = *state;
+	char *before, *after;
+
+	eventful_life(f);
+	logd_starts(f);
+	before = describe(f);
+	for (unsigned section = 0; section < 5; section++) {
+		engine_fixture_logd_dies(f);
+		break_section(f, section);
+		assert_int_equal(engine_fixture_start(f, false, false), ERR_OK);
+		after = describe(f);
+		assert_string_equal(before, after);
+		free(after);
+		engine_settle(f); /* and sealed again */
+	}
+	free(before);
 }
 
 static void key_whose_batch_is_sealed_is_known_after_a_start(void **state)
@@ -530,6 +575,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(daemon_start_finds_the_same_by_footers_as_by_frames, setup, teardown),
 		cmocka_unit_test_setup_teardown(start_after_a_power_cut_finds_the_same_by_footers_as_by_frames, setup, teardown),
 		cmocka_unit_test_setup_teardown(start_with_checkpoints_finds_the_same_by_footers_as_by_frames, setup, teardown),
+		cmocka_unit_test_setup_teardown(footer_with_a_broken_section_is_replaced_by_the_frames, setup, teardown),
 		cmocka_unit_test_setup_teardown(key_whose_batch_is_sealed_is_known_after_a_start, setup, teardown),
 		cmocka_unit_test_setup_teardown(checkpoint_is_made_when_due_and_two_are_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(changes_between_the_slices_of_a_checkpoint_are_found_by_a_start, setup, teardown),

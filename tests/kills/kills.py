@@ -31,7 +31,9 @@ except ImportError:
 
 CLASSES = ("ephemeral", "memory", "disk", "fsync")
 FAILPOINTS = ("after-take", "after-assign", "before-write", "after-write", "after-release", "after-publish", "after-completion", "before-sync",
-              "after-sync", "roll-before-header", "roll-after-header", "recover-before-header", "recover-after-header")
+              "after-sync", "roll-before-header", "roll-after-header", "recover-before-header", "recover-after-header",
+              "seal-before-footer", "seal-before-cut", "seal-before-sync", "seal-after-sync", "seal-before-entry",
+              "checkpoint-before-sync", "checkpoint-before-header", "checkpoint-after-header", "checkpoint-before-removal")
 STOP_FAILPOINTS = ("checkpoint-before-end", "stop-before-mark")
 
 
@@ -249,7 +251,7 @@ class Kills:
             self.server.kill_all()
             load.stop()
             # logd takes the same failpoint at each of its starts: the count is what makes it get anywhere.
-            count = 1 if name.startswith("recover") else self.rng.randrange(20, 60) if not name.startswith("roll") else 2
+            count = 1 if name.startswith("recover") else 2 if name.startswith(("roll", "seal", "checkpoint")) else self.rng.randrange(20, 60)
             if name.startswith("recover"):
                 self.server.spawn(TOPICS_FAILPOINT="%s:kill:%d" % (name, count))
                 until(lambda: self.deaths() > deaths, 20, "a death in recovery")

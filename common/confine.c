@@ -19,7 +19,7 @@ static const char *const calls_of_both[] = {
 };
 
 /* logd also makes, writes, syncs and removes files below the one directory whose descriptor it has. */
-static const char *const calls_of_logd[] = { "fallocate", "fdatasync", "fstatfs", "fsync", "ftruncate", "openat", "pwrite64", "readlink", "statx", "unlinkat" };
+static const char *const calls_of_logd[] = { "fallocate", "fdatasync", "fstatfs", "fsync", "ftruncate", "lseek", "openat", "pwrite64", "readlink", "statx", "unlinkat" };
 
 /* A worker also serves connections; it opens no path. */
 static const char *const calls_of_worker[] = { "accept4", "getpeername", "getsockname", "getsockopt", "recvfrom", "sendto", "setsockopt", "shutdown", "lseek",

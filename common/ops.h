@@ -72,6 +72,8 @@ struct ops {
 	int (*create)(void *world, const struct file_name *name, int *file);
 	int (*close)(void *world, int file);
 	int (*size)(void *world, int file, uint64_t *size);
+	/* The first offset from `offset` on that may hold something other than zeros; the file's size if none does. A file system that does not know says `offset`. */
+	int (*data)(void *world, int file, uint64_t offset, uint64_t *at);
 	/* Space for [0, size), zero where nothing was written; extends the file. */
 	int (*allocate)(void *world, int file, uint64_t size);
 	/* As the system call: may be short. *done is set also on errors. */

@@ -308,12 +308,15 @@ struct log_scan {
 };
 /* Finds every frame of the file's part of the log; *scan is used again from file to file. ERR_NEWER, ERR_IO, ERR_NOMEM. */
 enum error log_scan_file(struct log *log, struct log_scan *scan, struct log_file *file);
-/* Reads the whole file into *scan: bytes and length. */
+/* Reads the whole file into *scan: bytes, and length without zeros at the end, more or less. */
 enum error log_scan_read(const struct ops *ops, struct log_scan *scan, uint8_t kind, uint64_t id, int handle, uint64_t length);
 /* The next offset after `from` with a frame that is valid but for its chain, 0 if there is none. first_lsn 0: the frame says its LSN
  * itself. */
 uint64_t log_scan_next(const struct log_scan *scan, uint64_t id, uint64_t first_lsn, uint64_t from, uint64_t limit);
 void log_scan_free(struct log_scan *scan);
+bool log_all_zero(const uint8_t *bytes, uint64_t length);
+/* What lies between `at` and this offset is zeros. */
+uint64_t log_next_data(const struct ops *ops, int file, uint64_t at);
 
 /* ---- checkpoint_finish.c ---- */
 /* Reads the checkpoint `id` into *scan: ERR_OK if it counts; *end: where its end entry's frame ends. ERR_CORRUPT if not. */

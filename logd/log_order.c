@@ -193,9 +193,9 @@ static enum error all_zero(struct log *log, const struct seen *seen, bool *zero)
 		return log_error_of(failed);
 	}
 	for (uint64_t at = 0; !error && *zero && got > 0; at += got) {
+		at = log_next_data(log->ops, file, at);
 		error = log_file_read(log->ops, file, bytes, ZERO_PIECE, at, &got);
-		/* Every byte is the one after it, and the first is 0. */
-		*zero = error || got == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, got - 1) == 0);
+		*zero = error || log_all_zero(bytes, got);
 	}
 	log->ops->close(log->ops->world, file);
 	free(bytes);

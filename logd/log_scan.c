@@ -5,7 +5,7 @@
 
 #include "logd/log_internal.h"
 
-enum { READ_PIECE = 1 << 22, LARGE_PAGE = 1 << 21 };
+enum { READ_PIECE = 1 << 20, LARGE_PAGE = 1 << 21 };
 
 void log_scan_free(struct log_scan *scan)
 {
@@ -27,6 +27,54 @@ static enum error make_room(struct log_scan *scan, uint64_t length)
 	return scan->bytes ? ERR_OK : ERR_NOMEM;
 }
 
+bool log_all_zero(const uint8_t *bytes, uint64_t length)
+{
+	/* Every byte is the one after it, and the first is 0. */
+	return length == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0);
+}
+
+/* What a file was made for and does not hold yet is mostly zeros, and need not be read to know that. */
+uint64_t log_next_data(const struct ops *ops, int file, uint64_t at)
+{
+	uint64_t found;
+
+	return ops->data(ops->world, file, at, &found) == 0 && found > at ? found : at;
+}
+
+/*
+ * Reads pieces to where they will stay, but one behind zeros to where those were read: memory that is touched for the first time costs more than reading. Zeros at the
+ * end are left out: the length ends with the last piece that holds something.
+ */
+static enum error read_pieces(const struct ops *ops, struct log_scan *scan, int file, uint64_t length)
+{
+	uint64_t at = 0;
+
+	while (at < length) {
+		size_t got, piece = length - at < READ_PIECE ? (size_t)(length - at) : READ_PIECE;
+		uint8_t *place = scan->bytes + scan->length;
+		enum error error;
+
+		if (log_next_data(ops, file, at) >= at + piece) {
+			at += piece;
+			continue;
+		}
+		error = log_file_read_damaged(ops, file, place, piece, at, &got, &scan->bad);
+		if (error)
+			return error;
+		if (scan->bad.to > at || !log_all_zero(place, got)) { /* zeros that stand for what cannot be read are not just zeros */
+			if (at > scan->length) {
+				memmove(scan->bytes + at, place, got);
+				memset(place, 0, at - scan->length);
+			}
+			scan->length = at + got;
+		}
+		if (got < piece)
+			break;
+		at += piece;
+	}
+	return ERR_OK;
+}
+
 enum error log_scan_read(const struct ops *ops, struct log_scan *scan, uint8_t kind, uint64_t id, int handle, uint64_t length)
 {
 	struct file_name name = {.kind = kind, .id = id};
@@ -38,14 +86,9 @@ enum error log_scan_read(const struct ops *ops, struct log_scan *scan, uint8_t k
 	if (scan->room < length)
 		error = make_room(scan, length);
 	scan->bad = (struct log_span){0};
-	for (scan->length = 0; !error && scan->length < length;) {
-		size_t got, piece = length - scan->length < READ_PIECE ? (size_t)(length - scan->length) : READ_PIECE;
-
-		error = log_file_read_damaged(ops, file, scan->bytes + scan->length, piece, scan->length, &got, &scan->bad);
-		scan->length += got;
-		if (got < piece)
-			break;
-	}
+	scan->length = 0;
+	if (!error)
+		error = read_pieces(ops, scan, file, length);
 	if (handle == NO_FILE)
 		ops->close(ops->world, file);
 	return error;
@@ -79,19 +122,6 @@ uint64_t log_scan_next(const struct log_scan *scan, uint64_t id, uint64_t first_
 			return at;
 	}
 	return 0;
-}
-
-static bool all_zero(const uint8_t *bytes, uint64_t length)
-{
-	uint64_t i = 0;
-
-	for (; i + 8 <= length; i += 8)
-		if (get_u64(bytes + i))
-			return false;
-	for (; i < length; i++)
-		if (bytes[i])
-			return false;
-	return true;
 }
 
 enum error log_scan_file(struct log *log, struct log_scan *scan, struct log_file *file)
@@ -135,7 +165,7 @@ enum error log_scan_file(struct log *log, struct log_scan *scan, struct log_file
 		chained = false;
 	}
 	/* What is left is a hole, but for the zeros behind the newest frame of all, if they are that. */
-	if (!error && (newest ? scan->bad.to > at || !all_zero(scan->bytes + at, limit - at) : at < stated))
+	if (!error && (newest ? scan->bad.to > at || !log_all_zero(scan->bytes + at, limit - at) : at < stated))
 		error = add_item(scan, at, 0, false);
 	return error;
 }

@@ -122,6 +122,17 @@ static int system_size(void *world, int file, uint64_t *size)
 	return 0;
 }
 
+static int system_data(void *world, int file, uint64_t offset, uint64_t *at)
+{
+	off_t found = lseek(file, (off_t)offset, SEEK_DATA);
+	if (found >= 0) {
+		*at = (uint64_t)found;
+		return 0;
+	}
+	*at = offset;
+	return errno == ENXIO ? system_size(world, file, at) : errno == EINVAL ? 0 : errno;
+}
+
 static int system_allocate(void *world, int file, uint64_t size)
 {
 	(void)world;
@@ -337,6 +348,7 @@ enum error ops_system_create(struct ops_system **out, int data_dir, const struct
 		.create = system_create,
 		.close = system_close,
 		.size = system_size,
+		.data = system_data,
 		.allocate = system_allocate,
 		.pwrite = system_pwrite,
 		.pread = system_pread,

@@ -324,9 +324,10 @@ static void describe(const struct recovery *r, enum error error, char *message, 
 		snprintf(message, size, "records of %zu topics are there whose names nothing can prove; nothing was touched. Restore the directory from a backup, or "
 		         "start with another one", r->orphan_count);
 	else if (error == ERR_OK)
-		snprintf(message, size, "recovered %" PRIu64 " topics from %" PRIu64 " files (%" PRIu64 " sealed) after %s; %" PRIu64 " losses announced, %" PRIu64 " bytes set aside",
+		snprintf(message, size, "recovered %" PRIu64 " topics from %" PRIu64 " files (%" PRIu64 " sealed) after %s; %" PRIu64 " losses announced, %" PRIu64 " bytes set aside; it took %" PRIu64 " ms",
 		         topic_table_count(r->engine->topics), r->disk.files, r->disk.sealed, r->disk.empty ? "nothing" : r->disk.clean ? "a clean stop" :
-		         r->disk.same_boot ? "a death of processes" : "an end of the machine", r->losses, r->disk.quarantined);
+		         r->disk.same_boot ? "a death of processes" : "an end of the machine", r->losses, r->disk.quarantined,
+		         (r->engine->ops->monotonic_us(r->engine->ops->world) - r->engine->now_us) / 1000);
 }
 
 enum error engine_recover(struct engine *engine, char *message, size_t message_size)

@@ -255,6 +255,17 @@ static int op_size(void *world, int handle, uint64_t *size)
 	return 0;
 }
 
+static int op_data(void *world, int handle, uint64_t offset, uint64_t *at)
+{
+	const struct mem_file *file = of_handle(world, handle);
+
+	for (*at = offset; *at < file->size && file->cache[*at] == 0;)
+		++*at;
+	/* By pages, as file systems know it. */
+	*at = *at >= file->size ? file->size : *at / PAGE * PAGE > offset ? *at / PAGE * PAGE : offset;
+	return 0;
+}
+
 static int op_allocate(void *world, int handle, uint64_t size)
 {
 	struct memory_world *w = world;
@@ -536,6 +547,7 @@ static const struct ops table = {
 	.create = op_create,
 	.close = op_close,
 	.size = op_size,
+	.data = op_data,
 	.allocate = op_allocate,
 	.pwrite = op_pwrite,
 	.pread = op_pread,

@@ -92,6 +92,13 @@ static int world_size(void *context, int file, uint64_t *size)
 	return world->base->size(world->base->world, file, size);
 }
 
+static int world_data(void *context, int file, uint64_t offset, uint64_t *at)
+{
+	struct sim_world *world = context;
+
+	return world->base->data(world->base->world, file, offset, at);
+}
+
 static int world_allocate(void *context, int file, uint64_t size)
 {
 	struct sim_world *world = context;
@@ -316,7 +323,7 @@ void sim_world_init(struct sim_world *world, struct memory_world *files, uint64_
 	world->wall_ms = 1700000000000;
 	world->boot = 1;
 	world->ops = (struct ops){ .world = world, .list = world_list, .open = world_open, .create = world_create, .close = world_close,
-		.size = world_size,
+		.size = world_size, .data = world_data,
 		.allocate = world_allocate, .pwrite = world_pwrite, .pread = world_pread, .truncate = world_truncate, .unlink = world_unlink,
 		    .sync_dir = world_sync_dir, .sync = world_sync,
 		.sync_start = world_sync_start, .prepare_start = world_prepare_start, .seal_start = world_seal_start,

@@ -43,6 +43,7 @@ struct log_file {
 	bool announced;            /* the owner knows of it: before the first place in it is told */
 	bool dirty;                /* holds bytes that no finished sync covers */
 	enum seal_state seal;
+	unsigned seal_failures;    /* in a row, of the kind that is tried again, but for space */
 	bool unnoted;              /* sealed, and no entry says so yet */
 	struct log_footer footer;  /* SEAL_DONE */
 	bool salvaged;             /* its header is broken: first LSN and place in the order are inferred, its chain is not known */

@@ -10,6 +10,9 @@
  */
 #include "logd/log_internal.h"
 
+/* After so many failures of a kind that may pass (no descriptor, no memory) nobody waits for the file any more; it is still tried again. */
+enum { SEAL_FAILURES_MAX = 3 };
+
 /*
  * Frames that the last start has not answered yet must be found by the next one as frames: such files are not sealed, however long their workers take, and nobody
  * waits for that.
@@ -26,7 +29,7 @@ unsigned log_unsealed(const struct log *log)
 	for (size_t i = 0; i < log->file_count; i++) {
 		const struct log_file *file = log->files[i];
 
-		count += file->seal != SEAL_DONE && file->seal != SEAL_REFUSED && !held_by_settling(log, file);
+		count += file->seal != SEAL_DONE && file->seal != SEAL_REFUSED && file->seal_failures < SEAL_FAILURES_MAX && !held_by_settling(log, file);
 	}
 	return count;
 }
@@ -74,6 +77,7 @@ bool log_seal_start(struct log *log, uint64_t published)
 			continue;
 		job.frontier = log_recorded_frontier(log);
 		if (log->ops->seal_start(log->ops->world, &job)) {
+			file->seal_failures++;
 			log->seal_waits = true;
 			return false;
 		}
@@ -106,9 +110,11 @@ void log_sealed(struct log *log, const struct seal_job *job)
 		if (log->state == LOG_FULL && log->leave == LEAVE_NONE)
 			log->state = LOG_OPEN; /* if something else is missing, the next frame finds that */
 		break;
-	case ERR_STORAGE_FULL:
 	case ERR_NOMEM:
 	case ERR_AGAIN:
+		file->seal_failures++;
+		/* fall through */
+	case ERR_STORAGE_FULL:
 		file->seal = SEAL_NONE;
 		log->seal_waits = true;
 		break;

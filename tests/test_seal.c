@@ -295,6 +295,33 @@ static void fifth_unsealed_file_waits_until_one_is_sealed(void **state)
 	fixture_free(&f);
 }
 
+static void files_that_cannot_be_opened_for_sealing_stop_no_append(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_init(&f, 3, 'w', SMALL_FILE);
+	f.options.unsealed_max = 4;
+	f.holds_seals = true;
+	assert_int_equal(fixture_start(&f), ERR_OK);
+	for (unsigned i = 0; f.born < 12; i++) {
+		enum error error = fixture_append(&f, 900, false);
+		assert_in_range(i, 0, 5000);
+		assert_true(error == ERR_OK || error == ERR_AGAIN);
+		assert_int_equal(log_write(f.log), ERR_OK);
+		log_sync_start(f.log);
+		fixture_jobs(&f);
+		memory_world_fail(f.world, MEMORY_OPEN, 0, EMFILE, true);
+		fixture_seal(&f, NULL);
+		memory_world_no_faults(f.world);
+		log_tick(f.log);
+	}
+	while (fixture_seal(&f, NULL)) /* and when it goes better they are sealed */
+		continue;
+	assert_int_equal(f.sealed, 11);
+	fixture_free(&f);
+}
+
 static void sealing_without_space_makes_the_log_full_until_there_is_some(void **state)
 {
 	struct fixture f;
@@ -469,6 +496,7 @@ int main(void)
 		cmocka_unit_test(file_is_sealed_only_when_synced_published_and_left_for_good),
 		cmocka_unit_test(file_with_frames_that_a_start_has_not_answered_is_not_sealed),
 		cmocka_unit_test(fifth_unsealed_file_waits_until_one_is_sealed),
+		cmocka_unit_test(files_that_cannot_be_opened_for_sealing_stop_no_append),
 		cmocka_unit_test(sealing_without_space_makes_the_log_full_until_there_is_some),
 		cmocka_unit_test(entry_that_says_sealed_is_due_after_the_job_and_once),
 		cmocka_unit_test(start_takes_a_sealed_file_by_its_footer_and_reads_no_frame_of_it),

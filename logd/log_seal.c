@@ -65,27 +65,43 @@ static bool sealable(const struct log *log, size_t index, uint64_t published)
 	return log->synced.lsn > file->end || next->header.flags & FILE_MADE_WHOLE;
 }
 
-bool log_seal_start(struct log *log, uint64_t published)
+/* The oldest first, but after all others those with which it does not work. */
+static struct log_file *choose(const struct log *log, uint64_t published)
 {
-	if (log->options.kind != 'w' || log->sealing || log->seal_waits || log->recovering || log->state == LOG_READ_ONLY)
-		return false;
-	for (size_t i = 0; i + 1 < log->file_count; i++) {
-		struct log_file *file = log->files[i];
-		struct seal_job job = {.id = file->header.id, .first_lsn = file->header.first_lsn, .end_lsn = file->end, .chain = file->header.chain};
+	struct log_file *last = NULL;
 
+	for (size_t i = 0; i + 1 < log->file_count; i++) {
 		if (!sealable(log, i, published))
 			continue;
-		job.frontier = log_recorded_frontier(log);
-		if (log->ops->seal_start(log->ops->world, &job)) {
-			file->seal_failures++;
-			log->seal_waits = true;
-			return false;
-		}
-		file->seal = SEAL_RUNNING;
-		log->sealing = true;
-		return true;
+		if (log->files[i]->seal_failures < SEAL_FAILURES_MAX)
+			return log->files[i];
+		last = last ? last : log->files[i];
 	}
-	return false;
+	return last;
+}
+
+bool log_seal_start(struct log *log, uint64_t published)
+{
+	struct seal_job job = {.frontier = log_recorded_frontier(log)};
+	struct log_file *file;
+
+	if (log->options.kind != 'w' || log->sealing || log->seal_waits || log->recovering || log->state == LOG_READ_ONLY)
+		return false;
+	file = choose(log, published);
+	if (!file)
+		return false;
+	job.id = file->header.id;
+	job.first_lsn = file->header.first_lsn;
+	job.end_lsn = file->end;
+	job.chain = file->header.chain;
+	if (log->ops->seal_start(log->ops->world, &job)) {
+		file->seal_failures++;
+		log->seal_waits = true;
+		return false;
+	}
+	file->seal = SEAL_RUNNING;
+	log->sealing = true;
+	return true;
 }
 
 bool log_sealing(const struct log *log)

@@ -316,9 +316,10 @@ static void files_that_cannot_be_opened_for_sealing_stop_no_append(void **state)
 		memory_world_no_faults(f.world);
 		log_tick(f.log);
 	}
+	fixture_sync(&f);
 	while (fixture_seal(&f, NULL)) /* and when it goes better they are sealed */
 		continue;
-	assert_int_equal(f.sealed, 11);
+	assert_int_equal(f.sealed, f.born - 1);
 	fixture_free(&f);
 }
 

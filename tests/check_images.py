@@ -37,6 +37,9 @@ def compare(folder):
     image, want = logreader.read(folder), expected(os.path.join(folder, "expected"))
     if set(image.topics) != set(want):
         return "topics %r, not %r" % (sorted(image.topics), sorted(want))
+    for id, wrong in image.footers.items():
+        if wrong:
+            return "the footer of %016x differs from its frames: %s" % (id, ", ".join(wrong))
     for name, (id, durability, head, runs, losses) in want.items():
         topic = image.topics[name]
         if (topic.id, topic.config["durability"]) != (id, durability):

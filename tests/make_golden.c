@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/record.h"
@@ -296,11 +297,38 @@ static struct memory_world *make_clean(void)
 	return m.world;
 }
 
+/* As killed before its last two frames; the files that were left have footers, and the log says so. */
+static struct memory_world *make_sealed(void)
+{
+	struct maker m = {0};
+
+	fill(&m);
+	while (log_seal_start(m.log, UINT64_MAX)) {
+		struct seal_job job;
+		struct entry said;
+
+		memory_world_seal_finish(m.world, &job);
+		assert(job.result == ERR_OK);
+		log_sealed(m.log, &job);
+		free(job.topics);
+		if (log_sealed_entry(m.log, &said)) {
+			frame(&m, &said, 1, NULL, 0, 0);
+			log_sealed_noted(m.log, said.file.id);
+		}
+	}
+	log_write(m.log);
+	log_sync_start(m.log);
+	jobs(&m);
+	stop(&m);
+	return m.world;
+}
+
 const struct golden golden_images[] = {
 	{"killed", make_killed},
 	{"recovered", make_recovered},
 	{"void", make_void},
 	{"clean", make_clean},
+	{"sealed", make_sealed},
 };
 const unsigned golden_count = sizeof golden_images / sizeof *golden_images;
 

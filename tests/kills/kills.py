@@ -315,6 +315,10 @@ class Kills:
 
         image = logreader.read(self.server.data, sample=logreader.SAMPLE)
         self.compared += 1
+        for id, wrong in image.footers.items():
+            if wrong:
+                self.failures.append("round %d: the footer of %016x differs from its frames after %s: %s" % (self.round, id, kind, ", ".join(wrong)))
+                return
         for topic in self.topics.values():
             if topic.durability == "ephemeral":
                 continue

@@ -261,6 +261,59 @@ static void preparation_that_fails_says_why_and_leaves_nothing(void **state)
 	assert_int_equal(fstatat(f->dir, "w0000000000000067", &facts, 0), -1);
 }
 
+static void sealing_and_the_end_of_a_checkpoint_have_a_thread_each_and_one_job(void **state)
+{
+	struct fixture *f = *state;
+	const struct seal_job seal = { .id = 0x77, .first_lsn = 512, .end_lsn = 1024 };
+	const struct finish_job finish = { .id = 0x78 };
+	struct job_result results[2];
+	unsigned seals = 0;
+
+	assert_int_equal(f->ops->seal_start(f->ops->world, &seal), 0);
+	assert_int_equal(f->ops->finish_start(f->ops->world, &finish), 0);
+	/* Until its result has been taken no other one is. */
+	assert_int_equal(f->ops->seal_start(f->ops->world, &seal), EBUSY);
+	assert_int_equal(f->ops->finish_start(f->ops->world, &finish), EBUSY);
+	for (unsigned i = 0; i < 2; i++) {
+		results[i] = finished(f);
+		if (results[i].kind == JOB_SEAL) {
+			assert_int_equal(results[i].seal.id, 0x77);
+			assert_int_equal(results[i].seal.result, ERR_AGAIN); /* there is no such file */
+			seals++;
+		} else {
+			assert_int_equal(results[i].kind, JOB_FINISH);
+			assert_int_equal(results[i].finish.result, ERR_IO);
+			assert_int_equal(results[i].finish.cause, ENOENT);
+		}
+	}
+	assert_int_equal(seals, 1);
+	assert_int_equal(f->ops->seal_start(f->ops->world, &seal), 0);
+	assert_int_equal(finished(f).kind, JOB_SEAL);
+}
+
+static void file_is_cut_and_tells_where_its_data_begin(void **state)
+{
+	struct fixture *f = *state;
+	const struct file_name name = { .kind = 'w', .id = 0x79 };
+	uint64_t size, at;
+	size_t done;
+	int file;
+
+	assert_int_equal(f->ops->create(f->ops->world, &name, &file), 0);
+	assert_int_equal(f->ops->allocate(f->ops->world, file, 1 << 20), 0);
+	assert_int_equal(f->ops->pwrite(f->ops->world, file, "x", 1, 600000, &done), 0);
+	assert_int_equal(f->ops->data(f->ops->world, file, 0, &at), 0);
+	assert_in_range(at, 0, 600000); /* a file system may not know better */
+	assert_int_equal(f->ops->data(f->ops->world, file, 600000, &at), 0);
+	assert_int_equal(at, 600000);
+	assert_int_equal(f->ops->truncate(f->ops->world, file, 600001), 0);
+	assert_int_equal(f->ops->size(f->ops->world, file, &size), 0);
+	assert_int_equal(size, 600001);
+	assert_int_equal(f->ops->data(f->ops->world, file, 700000, &at), 0);
+	assert_int_equal(at, 600001);
+	f->ops->close(f->ops->world, file);
+}
+
 static int memory_object(size_t size)
 {
 	int fd = memfd_create("test", MFD_CLOEXEC);
@@ -333,6 +386,8 @@ int main(void)
 		TEST(sync_job_ends_with_the_first_failure_and_only_one_runs),
 		TEST(prepared_file_has_its_size_and_is_zero),
 		TEST(preparation_that_fails_says_why_and_leaves_nothing),
+		TEST(sealing_and_the_end_of_a_checkpoint_have_a_thread_each_and_one_job),
+		TEST(file_is_cut_and_tells_where_its_data_begin),
 		TEST(ephemeral_objects_are_used_in_the_order_in_which_they_came_and_told_of),
 		TEST(boot_token_is_the_same_twice_and_names_the_directory),
 	};

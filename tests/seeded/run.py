@@ -54,7 +54,7 @@ BUGS = [
     ("I-5 damage counts as a tear", "logd/log_recover.c",
      "if (damage.proven || damage.io_error || (walk->recovered->same_boot && (next || !walk->torn)))", "if (damage.proven)", LOG_RECOVER),
     ("I-5 what cannot be read is the log's end", "logd/log_scan.c",
-     "scan->bad.to > at || ", "", UNREADABLE),
+     "newest ? scan->bad.to > at || ", "newest ? ", UNREADABLE),
     ("I-5 a deletion that damage took refuses the start", "logd/replay.c",
      "\tif (deleted != NULL)\n\t\treplay_delete(r, deleted);\n", "\t(void)deleted;\n", RECOVER),
     ("I-6 what a power cut took is not announced", "logd/recover.c",

@@ -338,7 +338,7 @@ def sealed_files_are_read_where_every_read_waits_for_the_device(_):
         while len(sealed_files(backing)) < 12:
             topics.append(rng.choice(list(topics.heads)), rng.randrange(1, 30))
         topics.read_all()
-        truth(counter(server, "cold_reads_total") > 100, "reads were not handed to threads")
+        truth(counter(server, "cold_reads_total") > len(sealed_files(backing)), "reads were not handed to threads")
         damage_all(backing, every_extent, rng)
         topics.read_all()
         truth(counter(server, "index_failures_total") > 0, "nothing tells of the damage")

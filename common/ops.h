@@ -49,6 +49,30 @@ struct seal_job {
 	uint64_t extents_offset; /* in the file, of the first element of the footer's section 1 */
 	struct footer_topic *topics; /* section 5, rising by topic; the taker's to free */
 	uint32_t topic_count;
+	struct sealed_key *keys;     /* section 3; the taker's to free */
+	uint32_t key_count;
+	int64_t newest_ts;           /* of its frames */
+};
+
+struct sealed_key {
+	uint64_t topic;
+	uint8_t hash[16];
+};
+
+/* An idempotency key to look for in sealed files (logd/key_lookup.h): the table copies the job and gives it back with its outcome. */
+struct key_file;
+struct lookup_job {
+	uint64_t topic;
+	uint8_t hash[16];
+	struct key_file *files;  /* newest first; the job's own, freed when it is done */
+	size_t file_count;
+	/* set when it is done: */
+	enum error result;       /* ERR_OK: found; ERR_NOT_FOUND; ERR_CORRUPT, ERR_IO, ERR_STORAGE_FULL, ERR_NOMEM: nobody knows */
+	int cause;               /* errno of ERR_IO */
+	uint64_t first_seq;
+	uint64_t lsn;
+	int64_t ts;
+	uint32_t count;
 };
 
 /* A checkpoint whose frames are written: what is left is what waits for the disk (logd/checkpoint_file.c). */
@@ -95,6 +119,8 @@ struct ops {
 	int (*seal_start)(void *world, const struct seal_job *job);
 	/* Begins the end of a checkpoint, in the same way. Its end: engine_checkpoint_finished. */
 	int (*finish_start)(void *world, const struct finish_job *job);
+	/* Begins to look for a key, in the same way. Its end: engine_looked_up. EBUSY, and the job is still the caller's, while one runs. */
+	int (*lookup_start)(void *world, const struct lookup_job *job);
 
 	/* The ephemeral log's files: memory objects that the supervisor keeps. `create` asks for a new one (answers at once in tests; in production the
 	 * supervisor has sent reserve objects ahead: EAGAIN when none has come yet). */

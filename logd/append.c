@@ -15,7 +15,7 @@ struct building {
 	const struct records *records;
 };
 
-enum outcome { GO_ON, ANSWERED, WAITS };
+enum outcome { GO_ON, ANSWERED, WAITS, ASKS };
 
 static struct completion about(const struct topic *topic, enum error status)
 {
@@ -74,14 +74,56 @@ bool answer_later(struct engine *engine, const struct taken *taken, struct topic
 	return true;
 }
 
+/* What a look-up has brought, and where a new question goes. */
+struct waited {
+	const struct lookup *lookup;
+	struct key_question *question;
+};
+
+static int64_t window_start(struct engine *engine, const struct topic *topic)
+{
+	uint64_t window = topic->config.idempotency_window_ms;
+	int64_t now = stamp(engine);
+	return window > (uint64_t)INT64_MAX || now < INT64_MIN + (int64_t)window ? INT64_MIN : now - (int64_t)window;
+}
+
+/* The key's first write, if it lies in a sealed file: GO_ON with *first set or not. */
+static enum outcome first_in_sealed(struct engine *engine, const struct taken *taken, const struct topic *topic, const struct waited *waited,
+                                    const uint8_t hash[KEY_HASH], const struct key_entry **first)
+{
+	const struct lookup *lookup = waited->lookup;
+	/* An answer counts if it was asked about this incarnation of the topic, and of all files that have the key now. */
+	if (lookup != NULL && lookup->state == LOOKUP_KNOWN && lookup->question.topic == topic->id && lookup->question.moves == engine->key_moves) {
+		if (lookup->result == ERR_NOT_FOUND)
+			return GO_ON;
+		if (lookup->result != ERR_OK) {
+			/* Whether it is a repeat nobody can say; to write it again would be the one thing that was promised not to happen. */
+			answer_now(engine, taken, &(struct completion){ .status = ERR_STORAGE_FAILED }, NULL);
+			return ANSWERED;
+		}
+		*first = &lookup->found;
+		return GO_ON;
+	}
+	struct key_question *question = waited->question;
+	question->topic = topic->id;
+	memcpy(question->hash, hash, KEY_HASH);
+	question->not_before = window_start(engine, topic);
+	return key_filter_find(engine->key_filter, hash, question->not_before, NULL, 0) == 0 ? GO_ON : ASKS;
+}
+
 /* A repeat gets what the first got; looked at before the other conditions, so that a retry is answered as its first try was. */
-static enum outcome answer_repeat(struct engine *engine, const struct taken *taken, struct topic *topic, uint8_t hash[KEY_HASH])
+static enum outcome answer_repeat(struct engine *engine, const struct taken *taken, struct topic *topic, const struct waited *waited, uint8_t hash[KEY_HASH])
 {
 	const struct request *head = &taken->view.head;
 	if (!(head->flags & REQUEST_HAS_KEY))
 		return GO_ON;
 	keys_hash(hash, topic->id, taken->view.key, head->key_length);
 	const struct key_entry *first = keys_find(engine->keys, topic->id, hash);
+	if (first == NULL) {
+		enum outcome outcome = first_in_sealed(engine, taken, topic, waited, hash, &first);
+		if (outcome != GO_ON)
+			return outcome;
+	}
 	/* What was given up is not there to be repeated: its writer may never have heard of it and must not be told that it stands. */
 	if (first == NULL || topic_seq_lost(topic, first->first_seq) || (uint64_t)(stamp(engine) - first->ts) > topic->config.idempotency_window_ms)
 		return GO_ON;
@@ -332,8 +374,10 @@ static bool not_appended(struct engine *engine, const struct taken *taken, struc
 	return true;
 }
 
-bool append_request(struct engine *engine, struct taken *taken, const struct records *records)
+enum appended append_request(struct engine *engine, struct taken *taken, const struct records *records, const struct lookup *lookup,
+                             struct key_question *question)
 {
+	const struct waited waited = { lookup, question };
 	const struct request *head = &taken->view.head;
 	struct building b = { .records = records };
 	uint8_t hash[KEY_HASH];
@@ -343,7 +387,7 @@ bool append_request(struct engine *engine, struct taken *taken, const struct rec
 
 	b.topic = topic_table_by_name(engine->topics, (const char *)taken->view.name, head->name_length);
 	if (b.topic != NULL) {
-		outcome = answer_repeat(engine, taken, b.topic, hash);
+		outcome = answer_repeat(engine, taken, b.topic, &waited, hash);
 		if (outcome == GO_ON)
 			outcome = refuse_by_state(engine, taken, b.topic);
 	} else {
@@ -353,7 +397,7 @@ bool append_request(struct engine *engine, struct taken *taken, const struct rec
 			keys_hash(hash, b.topic->id, taken->view.key, head->key_length);
 	}
 	if (outcome != GO_ON)
-		return outcome == ANSWERED;
+		return outcome == ANSWERED ? APPEND_DONE : outcome == ASKS ? APPEND_ASKS : APPEND_WAITS;
 	if (b.topic->ceiling_end != 0 && b.topic->ceiling_end <= log_synced(engine->disk))
 		b.topic->ceiling_safe = b.topic->ceiling;
 	plan_ceiling(&b, b.topic->head + head->count, head->count);
@@ -361,11 +405,11 @@ bool append_request(struct engine *engine, struct taken *taken, const struct rec
 	b.log = b.created || b.ceiling ? engine->disk : log_of(engine, b.topic);
 	enum error error = seal(engine, taken, &b, &place, &entry);
 	if (error != ERR_OK)
-		return not_appended(engine, taken, &b, error);
+		return not_appended(engine, taken, &b, error) ? APPEND_DONE : APPEND_WAITS;
 	taken->ring->ephemeral_guess = b.log == engine->ephemeral;
 	if (head->flags & REQUEST_HAS_KEY)
 		remember_key(engine, taken, b.topic, hash, place.lsn);
 	assign(engine, taken, &b, &place, entry);
 	engine->ops->failpoint(engine->ops->world, "after-assign");
-	return true;
+	return APPEND_DONE;
 }

@@ -11,6 +11,7 @@
 
 enum {
 	SWITCH_AT_ONCE = 256,
+	KEYS_AT_ONCE = 4096,
 	SLICE_BYTES = 64 << 10,
 	TOPIC_STATE_MOST = 1024,
 	LOSS_BYTES = 48,
@@ -33,13 +34,34 @@ static uint64_t published(const struct engine *engine)
 	return UINT64_MAX;
 }
 
+/* The file's keys are in the filter from here on, one after the other; those that are not yet are still in memory. */
+static void keys_move_begin(struct engine *engine)
+{
+	struct seal_job *job = &engine->switching;
+	const struct key_file file = { .id = job->id, .first_lsn = job->first_lsn, .keys = job->key_count, .newest_ts = job->newest_ts };
+	engine->key_moves++;
+	/* Without memory for the filter they stay where they are. */
+	if (job->key_count == 0 || key_filter_file(engine->key_filter, &file) != ERR_OK)
+		engine->keys_switched = job->key_count;
+}
+
+static void move_key(struct engine *engine, const struct sealed_key *key)
+{
+	const struct seal_job *job = &engine->switching;
+	const struct key_entry *entry = keys_find(engine->keys, key->topic, key->hash);
+	key_filter_add(engine->key_filter, key->hash);
+	if (entry != NULL && entry->lsn >= job->first_lsn && entry->lsn < job->end_lsn)
+		keys_remove(engine->keys, key->topic, key->hash);
+}
+
 void background_sealed(struct engine *engine, struct seal_job *job)
 {
 	log_sealed(engine->disk, job);
 	if (job->topics == NULL)
 		return;
 	engine->switching = *job;
-	engine->switched = 0;
+	engine->switched = engine->keys_switched = 0;
+	keys_move_begin(engine);
 }
 
 /* What cannot be switched, for lack of room or because a file before it was sealed only now, stays as it is: readers find both. */
@@ -65,14 +87,20 @@ static bool switch_topics(struct engine *engine)
 	struct seal_job *job = &engine->switching;
 	if (job->topics == NULL)
 		return false;
-	if (!file_known(engine, job->id))
+	if (!file_known(engine, job->id)) {
 		engine->switched = job->topic_count;
+		engine->keys_switched = job->key_count;
+	}
+	for (unsigned i = 0; i < KEYS_AT_ONCE && engine->keys_switched < job->key_count; i++)
+		move_key(engine, &job->keys[engine->keys_switched++]);
 	for (unsigned i = 0; i < SWITCH_AT_ONCE && engine->switched < job->topic_count; i++)
 		switch_topic(engine, &job->topics[engine->switched++]);
-	if (engine->switched < job->topic_count)
+	if (engine->switched < job->topic_count || engine->keys_switched < job->key_count)
 		return true;
 	free(job->topics);
+	free(job->keys);
 	job->topics = NULL;
+	job->keys = NULL;
 	return false;
 }
 

@@ -40,6 +40,7 @@ enum error engine_create(struct engine **out, const struct engine_options *optio
 	engine->ops = options->ops;
 	engine->settings = options->settings;
 	engine->unpublished_end = &engine->unpublished_first;
+	engine->lookups_end = &engine->lookups_first;
 	engine->unsynced_end = &engine->unsynced_first;
 	engine->group = 1;
 	engine->one_by_one = options->fault_death;
@@ -49,6 +50,8 @@ enum error engine_create(struct engine **out, const struct engine_options *optio
 	enum error error = engine->small == NULL ? ERR_NOMEM : topic_table_create(&engine->topics, key);
 	if (error == ERR_OK)
 		error = keys_create(&engine->keys);
+	if (error == ERR_OK)
+		error = key_filter_create(&engine->key_filter);
 	if (error == ERR_OK)
 		error = create_logs(engine);
 	if (error != ERR_OK) {
@@ -94,6 +97,7 @@ void engine_destroy(struct engine **out)
 	free_list(engine->failed_first);
 	free_list(engine->free_pending);
 	undo_forget(engine);
+	lookups_drop(engine, NULL);
 	for (unsigned i = 0; i < engine->ring_end; i++)
 		if (engine->rings[i].incarnation != 0)
 			ring_close(&engine->rings[i]);
@@ -101,9 +105,11 @@ void engine_destroy(struct engine **out)
 	log_destroy(&engine->ephemeral);
 	topic_table_destroy(&engine->topics);
 	keys_destroy(&engine->keys);
+	key_filter_destroy(&engine->key_filter);
 	free(engine->files);
 	free(engine->settled);
 	free(engine->switching.topics);
+	free(engine->switching.keys);
 	free(engine->slice);
 	free(engine->small);
 	free(engine->scratch);
@@ -194,6 +200,7 @@ void engine_ring_gone(struct engine *engine, uint32_t slot, uint64_t incarnation
 		ring->held = NULL;
 		ring->owed--;
 	}
+	lookups_drop(engine, ring);
 	drop_finished_rings(engine);
 }
 
@@ -449,6 +456,7 @@ uint64_t engine_tick(struct engine *engine)
 		engine->sweep_us = engine->now_us;
 		stamp(engine);
 		keys_sweep(engine->keys, SWEEP_BUCKETS, key_expired, engine);
+		lookups_expire(engine);
 	}
 	if (engine->now_us - engine->tick_us >= 1000000 || engine->blocked) {
 		engine->tick_us = engine->now_us;

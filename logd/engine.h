@@ -68,8 +68,9 @@ bool engine_pending(const struct engine *engine);
 
 void engine_sync_done(struct engine *engine, const struct sync_job *job);
 void engine_prepared(struct engine *engine, uint64_t file_id, int error);
-/* Takes job->topics over. */
+/* Takes job->topics and job->keys over. */
 void engine_sealed(struct engine *engine, struct seal_job *job);
+void engine_looked_up(struct engine *engine, const struct lookup_job *job);
 void engine_checkpoint_finished(struct engine *engine, const struct finish_job *job);
 
 /* What is due by the clock: background syncs, sync marks, closing of idle topics, retries. Returns microseconds until it wants to be called again. */

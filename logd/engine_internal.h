@@ -9,6 +9,8 @@
 #include "common/request.h"
 #include "logd/engine.h"
 #include "logd/idempotency.h"
+#include "logd/key_filter.h"
+#include "logd/key_lookup.h"
 #include "logd/log.h"
 #include "logd/topic_table.h"
 
@@ -50,6 +52,24 @@ struct held {
 	uint8_t bytes[];
 };
 
+/* What is asked of sealed files about an append. */
+struct key_question {
+	uint64_t topic;
+	uint8_t hash[KEY_HASH];
+	int64_t not_before;            /* older keys are out of the topic's window */
+	uint64_t moves;                /* engine->key_moves when it was asked */
+};
+
+/* An append that waits for the answer, or behind such a one (lookups.c). */
+struct lookup {
+	struct lookup *next;
+	enum { LOOKUP_ASKED, LOOKUP_RUNNING, LOOKUP_KNOWN, LOOKUP_BEHIND } state;
+	struct key_question question;
+	enum error result;             /* of the job */
+	struct key_entry found;
+	struct held *held;             /* owned */
+};
+
 /* The ring of one worker process, alive or dead with something left. */
 struct ring {
 	uint64_t incarnation;          /* 0: this place is free */
@@ -60,6 +80,7 @@ struct ring {
 	bool blocked;                  /* in this round: no place for its answers, or its log takes nothing now */
 	bool ephemeral_guess;          /* which log its last append went to: where the next is copied first */
 	uint32_t owed;                 /* taken, not answered */
+	uint32_t lookups;              /* of these, in engine->lookups_first */
 	struct held *held;             /* owned */
 	struct ring_consumer *consumer;
 	struct completion_writer *completions;
@@ -113,7 +134,14 @@ struct engine {
 	struct log *disk;
 	struct log *ephemeral;
 	struct topic_table *topics;
-	struct keys *keys;
+	struct keys *keys;             /* of files that are not sealed */
+	struct key_filter *key_filter; /* of sealed ones */
+	uint64_t key_moves;            /* files whose keys went from the one to the other */
+	struct lookup *lookups_first, **lookups_end;
+	struct lookup *looking;        /* whose job runs */
+	bool looking_for_nobody;       /* a job runs whose append was dropped */
+	unsigned lookup_count;
+	uint64_t lookup_bytes;
 	struct ring rings[4 * 64];
 	unsigned ring_end;             /* every place in use is before it */
 	unsigned ring_first;           /* where the next round begins */
@@ -149,6 +177,7 @@ struct engine {
 	struct known_file *files;      /* sorted by nothing: few, and the newest is asked for most */
 	uint32_t file_count, file_room;
 
+	uint32_t keys_switched;
 	struct seal_job switching;     /* a sealed file whose topics get segments for extents, slice by slice; topics NULL: none */
 	uint32_t switched;             /* of its topics */
 	bool slicing;                  /* a checkpoint is being written */
@@ -168,6 +197,22 @@ void answer_now(struct engine *engine, const struct taken *taken, const struct c
 enum error append_entries(struct engine *engine, struct log *log, bool control, const struct entry *entries, unsigned count, uint64_t incarnation,
                           uint64_t request_id, struct log_place *place);
 
+/* A copy of what was taken, the one that has been checked; NULL: no memory. The caller frees it. */
+struct held *held_make(const struct taken *taken, const uint8_t *body);
+
+/* lookups.c */
+bool lookups_full(const struct engine *engine);
+/* An earlier append of the same ring and topic waits: this one has to wait behind it. */
+bool lookups_hold_back(const struct engine *engine, const struct taken *taken);
+/* `question` NULL: it waits behind others. False: no memory, nothing was done. */
+bool lookups_add(struct engine *engine, const struct taken *taken, const uint8_t *body, const struct key_question *question);
+/* Forgets those of a ring whose worker is dead; of all rings: NULL. */
+void lookups_drop(struct engine *engine, const struct ring *ring);
+/* Appends what has its answer, and asks the next question. True: something waits for a log that takes nothing now. */
+bool lookups_serve(struct engine *engine);
+void lookups_expire(struct engine *engine);
+enum error lookups_load(struct engine *engine, const struct key_file *files, size_t count);
+
 /* append.c */
 /* Where an append's records were copied to: FRAME_HEAD + `ahead` bytes into room that is reserved in `log`; or log is NULL and `ahead` too, then elsewhere. */
 struct records {
@@ -175,8 +220,10 @@ struct records {
 	struct log *log;
 	uint32_t ahead;
 };
-/* False: nothing was done, its log takes nothing now. */
-bool append_request(struct engine *engine, struct taken *taken, const struct records *records);
+/* WAITS: nothing was done, its log takes nothing now. ASKS: nothing was done; *question has to be answered first. `lookup`: where it has waited, or NULL. */
+enum appended { APPEND_DONE, APPEND_WAITS, APPEND_ASKS };
+enum appended append_request(struct engine *engine, struct taken *taken, const struct records *records, const struct lookup *lookup,
+                             struct key_question *question);
 /* An answer that rests on what is not published yet: a frame of its own (docs/format.md, entry 15), in the log where that lies. False as above. */
 bool answer_later(struct engine *engine, const struct taken *taken, struct topic *topic, const struct completion *completion, struct log *log);
 
@@ -242,6 +289,8 @@ struct recovery {
 	uint64_t *orphans;             /* batches of topics that nothing has created */
 	size_t orphan_count, orphan_room;
 	struct log_recovered disk;
+	struct key_file *key_files;    /* sealed files with keys, in the order of the log */
+	size_t key_file_count, key_file_room;
 	uint64_t losses;               /* announced by this start */
 };
 enum error replay_frame(void *context, const struct log_frame *frame);

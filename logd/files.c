@@ -64,6 +64,7 @@ static void disk_born(void *context, uint64_t file_id, uint64_t number, uint64_t
 
 static void disk_retired(void *context, uint64_t file_id)
 {
+	key_filter_forget(((struct engine *)context)->key_filter, file_id);
 	forget(context, file_id, 'w');
 }
 

@@ -13,6 +13,7 @@
 
 #include "common/wake.h"
 #include "logd/checkpoint_finish.h"
+#include "logd/key_lookup.h"
 #include "logd/seal.h"
 
 enum { FILL_BYTES = 1 << 20, JOB_NAME_ROOM = 48 };
@@ -40,6 +41,7 @@ struct lane {
 	const struct ops *ops;
 	struct seal_job seal;
 	struct finish_job finish;
+	struct lookup_job lookup;
 };
 
 struct jobs {
@@ -126,6 +128,9 @@ static void run(struct lane *lane)
 	case JOB_SEAL:
 		seal_file(lane->ops, &lane->seal);
 		break;
+	case JOB_LOOKUP:
+		key_lookup(lane->ops, &lane->lookup);
+		break;
 	default:
 		checkpoint_finish(lane->ops, &lane->finish);
 	}
@@ -203,6 +208,7 @@ void jobs_destroy(struct jobs **out)
 		pthread_cond_destroy(&jobs->lanes[i].changed);
 	}
 	free(jobs->lanes[JOB_SEAL].seal.topics); /* of a result that nobody took */
+	free(jobs->lanes[JOB_SEAL].seal.keys);
 	if (jobs->event_fd >= 0)
 		close(jobs->event_fd);
 	pthread_mutex_destroy(&jobs->lock);
@@ -270,6 +276,16 @@ int jobs_finish(struct jobs *jobs, const struct ops *ops, const struct finish_jo
 	return hand_over(lane);
 }
 
+int jobs_lookup(struct jobs *jobs, const struct ops *ops, const struct lookup_job *job)
+{
+	struct lane *lane = idle_lane(jobs, JOB_LOOKUP);
+	if (lane == NULL)
+		return EBUSY;
+	lane->ops = ops;
+	lane->lookup = *job;
+	return hand_over(lane);
+}
+
 int jobs_event_fd(const struct jobs *jobs)
 {
 	return jobs->event_fd;
@@ -290,8 +306,9 @@ bool jobs_finished(struct jobs *jobs, struct job_result *result)
 		if (lane->state != JOB_DONE)
 			continue;
 		*result = (struct job_result){ .kind = lane->kind, .sync = lane->sync, .id = lane->id, .error = lane->error,
-		                               .seal = lane->seal, .finish = lane->finish };
+		                               .seal = lane->seal, .finish = lane->finish, .lookup = lane->lookup };
 		lane->seal.topics = NULL;
+		lane->seal.keys = NULL;
 		lane->state = JOB_IDLE;
 		atomic_fetch_sub(&jobs->done, 1);
 		found = true;

@@ -25,6 +25,7 @@ int jobs_prepare(struct jobs *jobs, int data_dir, const char *name, uint64_t id,
 /* `ops`: the table whose file calls the job makes; stays as long as the jobs. */
 int jobs_seal(struct jobs *jobs, const struct ops *ops, const struct seal_job *job);
 int jobs_finish(struct jobs *jobs, const struct ops *ops, const struct finish_job *job);
+int jobs_lookup(struct jobs *jobs, const struct ops *ops, const struct lookup_job *job);
 
 int jobs_event_fd(const struct jobs *jobs);
 /* Whether something is finished, without a system call. */

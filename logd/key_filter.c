@@ -20,6 +20,7 @@ struct slice {
 
 struct key_filter {
 	struct slice *newest;
+	struct slice *filling;    /* of the last file; NULL: that has gone again */
 	size_t files;
 	uint64_t capacity;        /* of all slices */
 };
@@ -64,11 +65,21 @@ static unsigned probe(const uint8_t hash[KEY_FILTER_HASH], unsigned i)
 
 void key_filter_add(struct key_filter *filter, const uint8_t hash[KEY_FILTER_HASH])
 {
-	uint64_t *block = block_of(filter->newest, hash);
+	if (filter->filling == NULL)
+		return; /* the file was given up while its keys were still coming: nobody asks for them any more */
+	uint64_t *block = block_of(filter->filling, hash);
 	for (unsigned i = 0; i < PROBES; i++) {
 		unsigned bit = probe(hash, i);
 		block[bit / 64] |= (uint64_t)1 << bit % 64;
 	}
+}
+
+void key_filter_fill(struct key_filter *filter)
+{
+	struct slice *slice = filter->filling;
+	if (slice == NULL)
+		return;
+	memset(slice->blocks, 0xff, slice->block_count * BLOCK_WORDS * sizeof(uint64_t));
 }
 
 static bool slice_may_hold(const struct slice *slice, const uint8_t hash[KEY_FILTER_HASH])
@@ -130,6 +141,7 @@ enum error key_filter_file(struct key_filter *filter, const struct key_file *fil
 		filter->newest = slice;
 		filter->capacity += slice->capacity;
 	}
+	filter->filling = slice;
 	slice->files[slice->file_count++] = *file;
 	slice->keys += file->keys;
 	filter->files++;
@@ -172,6 +184,8 @@ static void drop(struct key_filter *filter, bool (*gone)(const struct key_file *
 			continue;
 		}
 		filter->capacity -= slice->capacity;
+		if (filter->filling == slice)
+			filter->filling = NULL;
 		*at = slice->older;
 		slice_free(slice);
 	}

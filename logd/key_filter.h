@@ -25,10 +25,13 @@ struct key_filter;
 enum error key_filter_create(struct key_filter **filter);
 void key_filter_destroy(struct key_filter **filter);
 
-/* A file's keys come next, file->keys times key_filter_add. Files come in the order of the log. ERR_NOMEM: nothing was changed; the file's keys would be missed, so the caller keeps
+/* A file's keys come next, file->keys times key_filter_add; the file may expire or be forgotten between two of them. Files come in the order of the log. ERR_NOMEM: nothing was changed; the file's keys would be missed, so the caller keeps
  * them where they are. */
 enum error key_filter_file(struct key_filter *filter, const struct key_file *file);
 void key_filter_add(struct key_filter *filter, const uint8_t hash[KEY_FILTER_HASH]);
+
+/* Nobody knows which keys the file has: it may hold any. */
+void key_filter_fill(struct key_filter *filter);
 
 /* The files that may hold the key and have keys not older than `not_before`, newest first: up to `room` of them go to `files`; returns how many there are. 0: the key is new. */
 size_t key_filter_find(const struct key_filter *filter, const uint8_t hash[KEY_FILTER_HASH], int64_t not_before, struct key_file *files, size_t room);

@@ -262,6 +262,11 @@ static void take_jobs(struct logd *logd)
 			report_seal(logd, &result.seal);
 			engine_sealed(logd->engine, &result.seal);
 			break;
+		case JOB_LOOKUP:
+			if (result.lookup.result != ERR_OK && result.lookup.result != ERR_NOT_FOUND)
+				log_line(&logd->logging, LOG_LEVEL_ERROR, "an idempotency key could not be looked up in a sealed file: %s", error_text(result.lookup.result));
+			engine_looked_up(logd->engine, &result.lookup);
+			break;
 		default:
 			if (result.finish.result != ERR_OK)
 				log_line(&logd->logging, LOG_LEVEL_WARNING, "a checkpoint could not be finished: %s", strerror(result.finish.cause));

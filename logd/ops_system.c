@@ -206,6 +206,12 @@ static int system_seal_start(void *world, const struct seal_job *job)
 	return jobs_seal(system->jobs, &system->table, job);
 }
 
+static int system_lookup_start(void *world, const struct lookup_job *job)
+{
+	struct ops_system *system = world;
+	return jobs_lookup(system->jobs, &system->table, job);
+}
+
 static int system_finish_start(void *world, const struct finish_job *job)
 {
 	struct ops_system *system = world;
@@ -360,6 +366,7 @@ enum error ops_system_create(struct ops_system **out, int data_dir, const struct
 		.prepare_start = system_prepare_start,
 		.seal_start = system_seal_start,
 		.finish_start = system_finish_start,
+		.lookup_start = system_lookup_start,
 		.ephemeral_create = system_ephemeral_create,
 		.ephemeral_list = system_ephemeral_list,
 		.ephemeral_retire = system_ephemeral_retire,

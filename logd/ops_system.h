@@ -20,15 +20,16 @@ struct ops_system_events {
 	void (*ephemeral_retired)(void *context, uint64_t id);
 };
 
-enum job_kind { JOB_SYNC, JOB_PREPARE, JOB_SEAL, JOB_FINISH, JOB_KINDS };
+enum job_kind { JOB_SYNC, JOB_PREPARE, JOB_SEAL, JOB_FINISH, JOB_LOOKUP, JOB_KINDS };
 
 struct job_result {
 	enum job_kind kind;
 	struct sync_job sync;  /* JOB_SYNC */
 	uint64_t id;           /* JOB_PREPARE: file id */
 	int error;             /* JOB_PREPARE: errno, 0 */
-	struct seal_job seal;  /* JOB_SEAL: its topics are the taker's */
+	struct seal_job seal;  /* JOB_SEAL: its topics and keys are the taker's */
 	struct finish_job finish; /* JOB_FINISH */
+	struct lookup_job lookup; /* JOB_LOOKUP */
 };
 
 /* `data_dir` stays the caller's. Starts the threads. */

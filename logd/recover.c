@@ -340,10 +340,13 @@ enum error engine_recover(struct engine *engine, char *message, size_t message_s
 	if (error == ERR_OK)
 		error = find_losses(&r);
 	if (error == ERR_OK)
+		error = lookups_load(engine, r.key_files, r.key_file_count);
+	if (error == ERR_OK)
 		error = finish(&r);
 	describe(&r, error, message, message_size);
 	free(r.gaps);
 	free(r.found);
+	free(r.key_files);
 	free(r.orphans);
 	if (error != ERR_OK)
 		return error;

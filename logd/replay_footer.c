@@ -172,9 +172,30 @@ static enum error replay_topic(struct replay *p, const struct footer_topic *row)
 	return error != ERR_OK ? error : add_segment(p, topic, row);
 }
 
+/* Whose windows they are in is known when all topics are: the filter is filled then. */
+static enum error note_keys(struct replay *p, int64_t newest_ts)
+{
+	struct recovery *r = p->r;
+	const struct key_file file = { .id = p->file->file_id, .first_lsn = p->file->first_lsn, .keys = footer_count(p->file->footer, FOOTER_KEYS),
+	                               .newest_ts = newest_ts };
+	if (file.keys == 0)
+		return ERR_OK;
+	if (r->key_file_count == r->key_file_room) {
+		size_t room = r->key_file_room ? r->key_file_room * 2 : 64;
+		struct key_file *more = realloc(r->key_files, room * sizeof *more);
+		if (more == NULL)
+			return ERR_NOMEM;
+		r->key_files = more;
+		r->key_file_room = room;
+	}
+	r->key_files[r->key_file_count++] = file;
+	return ERR_OK;
+}
+
 static enum error replay_topics(struct replay *p)
 {
 	uint64_t count = footer_count(p->file->footer, FOOTER_TOPICS);
+	int64_t newest_ts = INT64_MIN;
 	for (uint64_t i = 0; i < count; i++) {
 		struct footer_topic row;
 		enum error error = footer_topic_at(p->file->footer, p->file->source, i, &row);
@@ -182,28 +203,10 @@ static enum error replay_topics(struct replay *p)
 			error = replay_topic(p, &row);
 		if (error != ERR_OK)
 			return error;
+		if (row.last_ts > newest_ts)
+			newest_ts = row.last_ts;
 	}
-	return ERR_OK;
-}
-
-/* ---- keys ---- */
-
-static enum error replay_keys(struct replay *p)
-{
-	uint64_t count = footer_count(p->file->footer, FOOTER_KEYS);
-	for (uint64_t i = 0; i < count; i++) {
-		struct footer_key key;
-		enum error error = footer_key_at(p->file->footer, p->file->source, i, &key);
-		const struct topic *topic = error == ERR_OK ? topic_table_by_id(p->r->engine->topics, key.topic) : NULL;
-		if (topic != NULL) {
-			struct key_entry entry = { .topic = key.topic, .first_seq = key.first_seq, .count = key.count, .ts = key.ts, .lsn = key.lsn };
-			memcpy(entry.hash, key.hash, KEY_HASH);
-			error = keys_put(p->r->engine->keys, &entry, NULL);
-		}
-		if (error != ERR_OK)
-			return error;
-	}
-	return ERR_OK;
+	return note_keys(p, newest_ts);
 }
 
 /* Sections are checked before anything is taken from them, so that a footer that does not check has had no effect. */
@@ -227,8 +230,6 @@ enum error replay_sealed(void *context, const struct log_sealed_file *file)
 		error = replay_controls(&p);
 	if (error == ERR_OK)
 		error = replay_topics(&p);
-	if (error == ERR_OK)
-		error = replay_keys(&p);
 	free(p.deleted);
 	return error == ERR_CORRUPT ? ERR_IO : error; /* it was another footer a moment ago */
 }

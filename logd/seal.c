@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/footer.h"
 #include "common/record.h"
@@ -109,6 +110,9 @@ static enum error add_batch(struct sealing *s, const uint8_t *frame, const struc
 	};
 	enum error error = footer_add_extent(s->builder, &extent);
 
+	if (head->ts > s->job->newest_ts)
+		s->job->newest_ts = head->ts;
+
 	if (!error && batch->batch.key_length > 0) {
 		struct footer_key key = {.topic = extent.topic, .lsn = extent.lsn, .first_seq = extent.first_seq, .ts = extent.ts, .count = extent.count};
 
@@ -170,7 +174,28 @@ static enum error add_frames(struct sealing *s)
 	return ERR_OK;
 }
 
-/* Section 5 for whoever asked, from the very bytes that are going to be written. */
+static enum error copy_keys(struct seal_job *job, const struct footer *footer, const struct footer_source *source)
+{
+	uint64_t count = footer_count(footer, FOOTER_KEYS);
+	enum error error = ERR_OK;
+
+	job->keys = malloc((count ? count : 1) * sizeof *job->keys);
+	if (!job->keys)
+		return ERR_NOMEM;
+	for (uint64_t i = 0; i < count && !error; i++) {
+		struct footer_key key;
+
+		error = footer_key_at(footer, source, i, &key);
+		if (error)
+			break;
+		job->keys[i].topic = key.topic;
+		memcpy(job->keys[i].hash, key.hash, sizeof key.hash);
+	}
+	job->key_count = (uint32_t)count;
+	return error;
+}
+
+/* Sections 5 and 3 for whoever asked, from the very bytes that are going to be written. */
 static enum error copy_topics(struct seal_job *job, const uint8_t *bytes, size_t length)
 {
 	struct footer_memory memory = {bytes, job->footer_offset, length};
@@ -188,6 +213,8 @@ static enum error copy_topics(struct seal_job *job, const uint8_t *bytes, size_t
 	for (uint64_t i = 0; i < count && !error; i++)
 		error = footer_topic_at(&footer, &source, i, &job->topics[i]);
 	job->topic_count = (uint32_t)count;
+	if (!error)
+		error = copy_keys(job, &footer, &source);
 	job->extents_offset = footer.sections[FOOTER_EXTENTS].offset;
 	return error;
 }
@@ -239,7 +266,9 @@ void seal_file(const struct ops *ops, struct seal_job *job)
 	enum error error = failed ? ERR_AGAIN : footer_builder_create(&s.builder); /* e.g. no descriptor is free now */
 
 	job->topics = NULL;
-	job->topic_count = 0;
+	job->keys = NULL;
+	job->topic_count = job->key_count = 0;
+	job->newest_ts = 0;
 	s.window.end = FILE_HEADER_SIZE + (job->end_lsn - job->first_lsn);
 	if (failed)
 		s.window.handle = NO_FILE;
@@ -255,7 +284,9 @@ void seal_file(const struct ops *ops, struct seal_job *job)
 	free(s.window.bytes);
 	if (error) {
 		free(job->topics);
+		free(job->keys);
 		job->topics = NULL;
-		job->topic_count = 0;
+		job->keys = NULL;
+		job->topic_count = job->key_count = 0;
 	}
 }

@@ -98,18 +98,15 @@ static enum taking waiting(const struct engine *engine)
 	return gathers(engine->disk) || gathers(engine->ephemeral) ? WRITE_FIRST : BLOCKED;
 }
 
-/* Keeps an append that was taken until its log takes it; the copy that has been checked is the one that will be written. */
-static enum taking hold(struct engine *engine, const struct taken *taken, const uint8_t *body)
+struct held *held_make(const struct taken *taken, const uint8_t *body)
 {
 	const struct request_view *view = &taken->view;
 	const struct request *head = &view->head;
 	const uint8_t *parts[] = { body, view->name, view->config, view->key, view->node };
 	const uint32_t lengths[] = { head->body_length, head->name_length, head->config_length, head->key_length, head->node_length };
 	struct held *held = malloc(sizeof *held + request_size(head));
-	if (held == NULL) {
-		refuse(engine, taken, ERR_THROTTLED);
-		return TAKEN;
-	}
+	if (held == NULL)
+		return NULL;
 	held->taken = *taken;
 	struct request_view *own = &held->taken.view;
 	const uint8_t **into[] = { &own->body, &own->name, &own->config, &own->key, &own->node };
@@ -119,23 +116,50 @@ static enum taking hold(struct engine *engine, const struct taken *taken, const 
 		*into[i] = at;
 		at += align8(lengths[i]);
 	}
-	taken->ring->held = held;
+	return held;
+}
+
+/* Keeps an append that was taken until its log takes it; the copy that has been checked is the one that will be written. */
+static enum taking hold(struct engine *engine, const struct taken *taken, const uint8_t *body)
+{
+	taken->ring->held = held_make(taken, body);
+	if (taken->ring->held == NULL) {
+		refuse(engine, taken, ERR_THROTTLED);
+		return TAKEN;
+	}
 	taken->ring->owed++;
 	return waiting(engine);
+}
+
+/* Puts an append aside that has to wait for a look-up, its own or an earlier one's; the ring goes on. */
+static enum taking look_up(struct engine *engine, const struct taken *taken, const uint8_t *body, const struct key_question *question)
+{
+	if (!lookups_add(engine, taken, body, question))
+		refuse(engine, taken, ERR_THROTTLED);
+	return TAKEN;
 }
 
 static enum taking take_held(struct engine *engine, struct ring *ring)
 {
 	struct held *held = ring->held;
 	const struct records records = { .bytes = held->bytes };
+	struct key_question question;
+	enum appended appended = APPEND_WAITS;
+	enum taking result = TAKEN;
 	ring->owed--; /* its place is its own again */
-	if (!append_request(engine, &held->taken, &records)) {
+	ring_note_taking(ring->consumer, held->taken.number + 1);
+	bool behind = lookups_hold_back(engine, &held->taken);
+	if (!behind)
+		appended = append_request(engine, &held->taken, &records, NULL, &question);
+	if (appended == APPEND_WAITS && !behind) {
 		ring->owed++;
 		return waiting(engine);
 	}
+	if (appended != APPEND_DONE)
+		result = look_up(engine, &held->taken, held->bytes, behind ? NULL : &question);
 	ring->held = NULL;
 	free(held);
-	return TAKEN;
+	return result;
 }
 
 /* Reserves in the log that the ring's last append went to: most go to the same, and then the records are copied once, to their final place. */
@@ -162,7 +186,17 @@ static enum taking take_append(struct engine *engine, struct taken *taken, const
 	ring_take(ring->consumer, head, records.bytes);
 	if (check(engine, taken, head, records.bytes) != ERR_OK)
 		return BROKEN;
-	return append_request(engine, taken, &records) ? TAKEN : hold(engine, taken, records.bytes);
+	struct key_question question;
+	if (lookups_hold_back(engine, taken))
+		return look_up(engine, taken, records.bytes, NULL);
+	switch (append_request(engine, taken, &records, NULL, &question)) {
+	case APPEND_DONE:
+		return TAKEN;
+	case APPEND_ASKS:
+		return look_up(engine, taken, records.bytes, &question);
+	default:
+		return hold(engine, taken, records.bytes);
+	}
 }
 
 static enum taking take_control(struct engine *engine, struct taken *taken, const struct request *head)
@@ -218,6 +252,9 @@ static enum taking take_one(struct engine *engine, struct ring *ring)
 		return TAKEN;
 	if (completion_room(ring->completions, &error) <= ring->owed)
 		return error == ERR_OK ? BLOCKED : BROKEN;
+	/* A look-up holds back what comes behind it for its topic. What a control request is about is only known when it has been taken. */
+	if (ring->lookups > 0 ? head.type != REQUEST_APPEND || lookups_full(engine) : (head.flags & REQUEST_HAS_KEY) != 0 && lookups_full(engine))
+		return BLOCKED;
 	uint32_t deaths = ring_deaths(ring->consumer, taken.number);
 	ring_note_taking(ring->consumer, taken.number + 1);
 	engine->ops->failpoint(engine->ops->world, "after-take");
@@ -270,6 +307,10 @@ bool take_from_rings(struct engine *engine)
 	bool more = false;
 	engine->blocked = false;
 	engine->ring_first = first + 1;
+	if (lookups_serve(engine)) {
+		more = gathers(engine->disk) || gathers(engine->ephemeral);
+		engine->blocked = true;
+	}
 	for (unsigned i = 0; i < places; i++) {
 		struct ring *ring = &engine->rings[(first + i) % places];
 		ring->blocked = false;

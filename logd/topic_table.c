@@ -240,6 +240,16 @@ uint64_t topic_table_count(const struct topic_table *table)
 	return table->names;
 }
 
+uint64_t topic_table_longest_window(const struct topic_table *table)
+{
+	uint64_t longest = 0;
+	for (uint64_t i = 0; i < table->buckets; i++)
+		for (const struct topic *topic = table->by_id[i]; topic != NULL; topic = topic->next_by_id)
+			if (topic->config.idempotency_window_ms > longest)
+				longest = topic->config.idempotency_window_ms;
+	return longest;
+}
+
 enum error topic_table_each(const struct topic_table *table, enum error (*each)(void *context, struct topic *topic), void *context)
 {
 	for (uint64_t i = 0; i < table->buckets; i++) {

@@ -112,6 +112,9 @@ void topic_table_walk_begin(struct topic_table *table);
 struct topic *topic_table_walk_next(struct topic_table *table);
 
 /* Calls `each` for every topic linked by id; it may not add or remove. Stops at an error and returns it. */
+/* The longest idempotency window of any topic, in ms; looks at all of them. */
+uint64_t topic_table_longest_window(const struct topic_table *table);
+
 enum error topic_table_each(const struct topic_table *table, enum error (*each)(void *context, struct topic *topic), void *context);
 
 #endif

@@ -157,6 +157,7 @@ enum error engine_fixture_stop(struct engine_fixture *f)
 		engine_end_prepare(f);
 		engine_end_seal(f);
 		engine_end_finish(f);
+		engine_end_lookup(f);
 	}
 	error = engine_stop(f->engine);
 	if (error == ERR_OK)
@@ -343,6 +344,17 @@ bool engine_end_seal(struct engine_fixture *f)
 	return true;
 }
 
+bool engine_end_lookup(struct engine_fixture *f)
+{
+	struct lookup_job job;
+	if (!memory_world_lookup_pending(f->world))
+		return false;
+	memory_world_lookup_finish(f->world, &job);
+	f->lookups++;
+	engine_looked_up(f->engine, &job);
+	return true;
+}
+
 bool engine_end_finish(struct engine_fixture *f)
 {
 	struct finish_job job;
@@ -356,7 +368,7 @@ bool engine_end_finish(struct engine_fixture *f)
 
 static bool end_background(struct engine_fixture *f)
 {
-	return !f->holds_seals && (engine_end_seal(f) || engine_end_finish(f));
+	return (!f->holds_lookups && engine_end_lookup(f)) || (!f->holds_seals && (engine_end_seal(f) || engine_end_finish(f)));
 }
 
 void engine_pass(struct engine_fixture *f, uint64_t us)

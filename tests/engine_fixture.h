@@ -34,6 +34,8 @@ struct engine_fixture {
 	struct settings settings;
 	uint64_t checkpoint_bytes; /* 0: as in production */
 	bool holds_seals;        /* engine_settle seals nothing and finishes no checkpoint */
+	bool holds_lookups;      /* engine_settle answers no question about keys */
+	unsigned lookups;        /* answered */
 	unsigned sealed, checkpoints; /* that went well */
 	struct engine *engine;
 	struct status *status;
@@ -90,6 +92,7 @@ bool engine_end_sync(struct engine_fixture *f);
 bool engine_end_prepare(struct engine_fixture *f);
 /* Seals the file or finishes the checkpoint that is pending. */
 bool engine_end_seal(struct engine_fixture *f);
+bool engine_end_lookup(struct engine_fixture *f);
 bool engine_end_finish(struct engine_fixture *f);
 /* Rounds, jobs, and ticks that let `us` pass, until nothing moves any more. */
 void engine_settle(struct engine_fixture *f);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "logd/checkpoint_finish.h"
+#include "logd/key_lookup.h"
 #include "logd/seal.h"
 
 enum { SECTOR = 512, PAGE = 4096, HANDLES = 512 };
@@ -38,9 +39,10 @@ struct memory_world {
 	struct fault fault;
 	unsigned short_writes;
 	uint64_t space;
-	bool sync_pending, prepare_pending, seal_pending, finish_pending;
+	bool sync_pending, prepare_pending, seal_pending, finish_pending, lookup_pending;
 	struct sync_job sync;
 	struct seal_job seal;
+	struct lookup_job lookup;
 	struct finish_job finish;
 	uint64_t prepare_id, prepare_size;
 	int64_t wall_ms;
@@ -434,6 +436,18 @@ static int op_seal_start(void *world, const struct seal_job *job)
 	return 0;
 }
 
+static int op_lookup_start(void *world, const struct lookup_job *job)
+{
+	struct memory_world *w = world;
+	int error = enter(w, MEMORY_LOOKUP_START);
+
+	if (error || w->lookup_pending)
+		return error ? error : EBUSY;
+	w->lookup = *job;
+	w->lookup_pending = true;
+	return 0;
+}
+
 static int op_finish_start(void *world, const struct finish_job *job)
 {
 	struct memory_world *w = world;
@@ -558,6 +572,7 @@ static const struct ops table = {
 	.sync_start = op_sync_start,
 	.prepare_start = op_prepare_start,
 	.seal_start = op_seal_start,
+	.lookup_start = op_lookup_start,
 	.finish_start = op_finish_start,
 	.ephemeral_create = op_ephemeral_create,
 	.ephemeral_list = op_ephemeral_list,
@@ -591,6 +606,8 @@ void memory_world_destroy(struct memory_world **world)
 
 	if (!w)
 		return;
+	if (w->lookup_pending)
+		free(w->lookup.files);
 	for (size_t i = 0; i < w->count; i++)
 		free_file(w->files[i]);
 	free(w->files);
@@ -641,7 +658,9 @@ void memory_world_die(struct memory_world *w)
 			w->handles[i]->opened = 0;
 			w->handles[i] = NULL;
 		}
-	w->sync_pending = w->prepare_pending = w->seal_pending = w->finish_pending = w->dead = w->killing = false;
+	if (w->lookup_pending)
+		free(w->lookup.files);
+	w->sync_pending = w->prepare_pending = w->seal_pending = w->finish_pending = w->lookup_pending = w->dead = w->killing = false;
 	sweep(w);
 }
 
@@ -777,6 +796,19 @@ void memory_world_seal_finish(struct memory_world *w, struct seal_job *job)
 	w->seal_pending = false;
 	*job = w->seal;
 	seal_file(&w->ops, job);
+}
+
+bool memory_world_lookup_pending(const struct memory_world *w)
+{
+	return w->lookup_pending;
+}
+
+void memory_world_lookup_finish(struct memory_world *w, struct lookup_job *job)
+{
+	assert(w->lookup_pending);
+	w->lookup_pending = false;
+	*job = w->lookup;
+	key_lookup(&w->ops, job);
 }
 
 bool memory_world_finish_pending(const struct memory_world *w)

@@ -38,6 +38,7 @@ enum memory_op {
 	MEMORY_PREPARE,          /* a job that makes a file */
 	MEMORY_SEAL_START,
 	MEMORY_FINISH_START,
+	MEMORY_LOOKUP_START,
 	MEMORY_EPHEMERAL_CREATE,
 	MEMORY_OPS,
 	MEMORY_ANY = MEMORY_OPS, /* for memory_world_fail: whichever call comes */
@@ -86,6 +87,9 @@ void memory_world_prepare_finish(struct memory_world *world, uint64_t *id, int *
 bool memory_world_seal_pending(const struct memory_world *world);
 void memory_world_seal_finish(struct memory_world *world, struct seal_job *job);
 /* The end of a checkpoint, in the same way. */
+/* Looks in the files, in the same way; for engine_looked_up. */
+bool memory_world_lookup_pending(const struct memory_world *world);
+void memory_world_lookup_finish(struct memory_world *world, struct lookup_job *job);
 bool memory_world_finish_pending(const struct memory_world *world);
 void memory_world_finish_finish(struct memory_world *world, struct finish_job *job);
 

@@ -298,6 +298,13 @@ static void end_seal(struct sim_machine *machine)
 	engine_sealed(machine->engine, &machine->world.seal);
 }
 
+static void end_lookup(struct sim_machine *machine)
+{
+	sim_world_do_lookup(&machine->world);
+	machine->lookups += machine->world.lookup.result == ERR_OK;
+	engine_looked_up(machine->engine, &machine->world.lookup);
+}
+
 static void end_finish(struct sim_machine *machine)
 {
 	sim_world_do_finish(&machine->world);
@@ -309,14 +316,14 @@ static bool jobs_pending(const struct sim_machine *machine)
 {
 	const struct sim_world *world = &machine->world;
 
-	return world->sync_pending || world->prepare_pending || world->seal_pending || world->finish_pending;
+	return world->sync_pending || world->prepare_pending || world->seal_pending || world->finish_pending || world->lookup_pending;
 }
 
 /* One of those that are under way, if any is. */
 static void finish_job(struct sim_machine *machine)
 {
 	struct sim_world *world = &machine->world;
-	void (*ends[4])(struct sim_machine *);
+	void (*ends[5])(struct sim_machine *);
 	unsigned count = 0;
 
 	if (world->sync_pending)
@@ -327,6 +334,8 @@ static void finish_job(struct sim_machine *machine)
 		ends[count++] = end_seal;
 	if (world->finish_pending)
 		ends[count++] = end_finish;
+	if (world->lookup_pending)
+		ends[count++] = end_lookup;
 	if (count > 0)
 		ends[sim_draw(&machine->random, count)](machine);
 }

@@ -38,6 +38,7 @@ struct sim_machine {
 	uint64_t checkpoint_bytes;   /* of log between two checkpoints */
 	bool footers_broken;         /* by the enumerator: what entries say of them is no longer so */
 	unsigned seals, checkpoints; /* that went well */
+	unsigned lookups;            /* repeats found in sealed files */
 	uint64_t random;
 };
 

@@ -2,9 +2,11 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "logd/checkpoint_finish.h"
+#include "logd/key_lookup.h"
 #include "logd/seal.h"
 
 const char *const sim_op_names[SIM_OPS] = { "between", "open", "create", "allocate", "pwrite", "truncate", "unlink", "sync_dir", "sync",
@@ -236,6 +238,27 @@ void sim_world_do_seal(struct sim_world *world)
 	seal_file(&world->ops, &world->seal);
 }
 
+static int world_lookup_start(void *context, const struct lookup_job *job)
+{
+	struct sim_world *world = context;
+
+	if (world->lookup_pending)
+		return EBUSY;
+	world->lookup = *job;
+	world->lookup_pending = true;
+	return 0;
+}
+
+void sim_world_do_lookup(struct sim_world *world)
+{
+	struct lookup_job job = world->lookup;
+
+	world->lookup_pending = false;
+	world->lookup.files = NULL;
+	key_lookup(&world->ops, &job);
+	world->lookup = job;
+}
+
 static int world_finish_start(void *context, const struct finish_job *job)
 {
 	struct sim_world *world = context;
@@ -326,7 +349,7 @@ void sim_world_init(struct sim_world *world, struct memory_world *files, uint64_
 		.size = world_size, .data = world_data,
 		.allocate = world_allocate, .pwrite = world_pwrite, .pread = world_pread, .truncate = world_truncate, .unlink = world_unlink,
 		    .sync_dir = world_sync_dir, .sync = world_sync,
-		.sync_start = world_sync_start, .prepare_start = world_prepare_start, .seal_start = world_seal_start,
+		.sync_start = world_sync_start, .prepare_start = world_prepare_start, .seal_start = world_seal_start, .lookup_start = world_lookup_start,
 		.finish_start = world_finish_start, .ephemeral_create = world_ephemeral_create,
 		.ephemeral_list = world_ephemeral_list, .ephemeral_retire = world_ephemeral_retire, .wall_ms = world_wall_ms,
 		.monotonic_us = world_monotonic_us, .boot_token = world_boot_token, .random = world_random, .failpoint = world_failpoint };
@@ -338,5 +361,8 @@ void sim_world_logd_died(struct sim_world *world)
 	world->prepare_pending = false;
 	world->seal_pending = false;
 	world->finish_pending = false;
+	if (world->lookup_pending)
+		free(world->lookup.files);
+	world->lookup_pending = false;
 	memory_world_die(world->files);
 }

@@ -65,9 +65,10 @@ struct sim_world {
 	uint64_t monotonic_us;
 	int64_t wall_ms;
 	uint64_t boot;
-	bool sync_pending, prepare_pending, seal_pending, finish_pending;
+	bool sync_pending, prepare_pending, seal_pending, finish_pending, lookup_pending;
 	struct sync_job sync;
 	struct seal_job seal;
+	struct lookup_job lookup;
 	struct finish_job finish;
 	uint64_t prepare_id, prepare_size;
 };
@@ -82,6 +83,7 @@ void sim_world_do_sync(struct sim_world *world);
 int sim_world_do_prepare(struct sim_world *world);
 /* In the same way, job by job; world->seal and world->finish have the outcome. */
 void sim_world_do_seal(struct sim_world *world);
+void sim_world_do_lookup(struct sim_world *world);
 void sim_world_do_finish(struct sim_world *world);
 
 /* logd is gone: its descriptors are closed, its jobs forgotten. */

@@ -106,6 +106,34 @@ static void files_come_newest_first_and_old_ones_not_at_all(void **state)
 	assert_int_equal(key_filter_find(filter, hash, 0, files, 2), 10);
 }
 
+static void file_that_goes_while_its_keys_come_is_not_filled_further(void **state)
+{
+	struct key_filter *filter = *state;
+	uint8_t hash[KEY_FILTER_HASH];
+	const struct key_file going = { .id = 2, .keys = 10, .newest_ts = 5 };
+
+	assert_int_equal(key_filter_file(filter, &going), ERR_OK);
+	hash_of(hash, 1);
+	key_filter_add(filter, hash);
+	key_filter_expire(filter, 6);
+	assert_int_equal(key_filter_files(filter), 0);
+	key_filter_add(filter, hash);
+	key_filter_fill(filter);
+	add_file(filter, 3, 100, 10, 7);
+	assert_true(names(filter, 105, 0, 3));
+}
+
+static void file_of_unknown_keys_may_hold_any(void **state)
+{
+	struct key_filter *filter = *state;
+	const struct key_file file = { .id = 9, .keys = 1, .newest_ts = 5 };
+
+	assert_int_equal(key_filter_file(filter, &file), ERR_OK);
+	key_filter_fill(filter);
+	for (uint64_t i = 0; i < 100; i++)
+		assert_true(names(filter, i, 0, 9));
+}
+
 static void forgotten_and_expired_files_are_not_named_and_cost_nothing(void **state)
 {
 	struct key_filter *filter = *state;
@@ -132,6 +160,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(every_key_of_every_file_leads_to_its_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(new_keys_are_seldom_looked_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(files_come_newest_first_and_old_ones_not_at_all, setup, teardown),
+		cmocka_unit_test_setup_teardown(file_that_goes_while_its_keys_come_is_not_filled_further, setup, teardown),
+		cmocka_unit_test_setup_teardown(file_of_unknown_keys_may_hold_any, setup, teardown),
 		cmocka_unit_test_setup_teardown(forgotten_and_expired_files_are_not_named_and_cost_nothing, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

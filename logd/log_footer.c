@@ -24,8 +24,11 @@ static enum error source_bytes(void *context, uint64_t offset, uint32_t length, 
 			return ERR_NOMEM;
 		source->length = 0;
 		error = log_file_read(source->ops, source->handle, source->window, wanted, offset, &got);
+		if (error == ERR_IO)
+			error = log_file_read(source->ops, source->handle, source->window, wanted, offset, &got);
+		/* What the disk does not give twice is no footer: the file's frames are read instead, and tell what of them is there. */
 		if (error)
-			return error;
+			return error == ERR_IO ? ERR_CORRUPT : error;
 		source->offset = offset;
 		source->length = got;
 		if (got < length)

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/busy_poll.h"
 #include "common/wake.h"
 #include "logd/checkpoint_finish.h"
 #include "logd/key_lookup.h"
@@ -31,6 +32,9 @@ struct lane {
 	pthread_t thread;
 	pthread_cond_t changed;
 	bool started;
+	_Atomic unsigned given;    /* jobs handed over: what a polling thread looks at */
+	uint64_t window_us;        /* of polling, as it is wanted now */
+	struct busy_poll polling;  /* the thread's */
 	/* the job */
 	struct sync_job sync;
 	int data_dir;
@@ -136,6 +140,26 @@ static void run(struct lane *lane)
 	}
 }
 
+/* The lock is held, before and after. One job follows the other closely while a client waits for each sync: then sleeping costs more than looking. */
+static void wait_for_job(struct lane *lane)
+{
+	struct jobs *jobs = lane->jobs;
+	unsigned given = atomic_load(&lane->given);
+	uint64_t began = now_us();
+	lane->polling.window_us = lane->window_us;
+	pthread_mutex_unlock(&jobs->lock);
+	while (atomic_load(&lane->given) == given && busy_poll_again(&lane->polling, now_us()))
+		continue;
+	pthread_mutex_lock(&jobs->lock);
+	if (atomic_load(&lane->given) != given) {
+		busy_poll_worked(&lane->polling);
+		return;
+	}
+	if (lane->state != JOB_WAITING && !jobs->ending)
+		pthread_cond_wait(&lane->changed, &jobs->lock);
+	busy_poll_slept(&lane->polling, now_us() - began);
+}
+
 static void *lane_main(void *argument)
 {
 	struct lane *lane = argument;
@@ -143,7 +167,7 @@ static void *lane_main(void *argument)
 	pthread_mutex_lock(&jobs->lock);
 	for (;;) {
 		while (lane->state != JOB_WAITING && !jobs->ending)
-			pthread_cond_wait(&lane->changed, &jobs->lock);
+			wait_for_job(lane);
 		if (lane->state != JOB_WAITING)
 			break;
 		pthread_mutex_unlock(&jobs->lock);
@@ -230,9 +254,17 @@ static struct lane *idle_lane(struct jobs *jobs, enum job_kind kind)
 static int hand_over(struct lane *lane)
 {
 	lane->state = JOB_WAITING;
+	atomic_fetch_add(&lane->given, 1);
 	pthread_cond_signal(&lane->changed);
 	pthread_mutex_unlock(&lane->jobs->lock);
 	return 0;
+}
+
+void jobs_busy_poll(struct jobs *jobs, uint64_t us)
+{
+	pthread_mutex_lock(&jobs->lock);
+	jobs->lanes[JOB_SYNC].window_us = us;
+	pthread_mutex_unlock(&jobs->lock);
 }
 
 int jobs_sync(struct jobs *jobs, const struct sync_job *job)

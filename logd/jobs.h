@@ -16,6 +16,9 @@ struct jobs;
 
 enum error jobs_create(struct jobs **jobs);
 
+/* The thread that syncs looks for its next job for so long before it sleeps (common/busy_poll.h); 0, as at first: not at all. */
+void jobs_busy_poll(struct jobs *jobs, uint64_t us);
+
 /* Lets what runs finish, then ends the threads. */
 void jobs_destroy(struct jobs **jobs);
 

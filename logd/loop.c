@@ -381,6 +381,8 @@ static enum error set_up(struct logd *logd)
 		const struct ops_system_events events = { .context = logd, .ephemeral_used = world_ephemeral_used,
 		                                          .ephemeral_retired = world_ephemeral_retired };
 		error = ops_system_create(&logd->world, inherit->data_dir_fd, &events);
+		if (error == ERR_OK)
+			ops_system_busy_poll(logd->world, inherit->common.settings.busy_poll_us);
 	}
 	if (error == ERR_OK)
 		error = catalogue_writer_create(&logd->catalogue, inherit->catalogue_fd, inherit->catalogue_number);

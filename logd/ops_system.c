@@ -398,6 +398,11 @@ void ops_system_destroy(struct ops_system **out)
 	*out = NULL;
 }
 
+void ops_system_busy_poll(struct ops_system *system, uint64_t us)
+{
+	jobs_busy_poll(system->jobs, us);
+}
+
 const struct ops *ops_system_table(struct ops_system *system)
 {
 	return &system->table;

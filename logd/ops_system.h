@@ -38,6 +38,9 @@ enum error ops_system_create(struct ops_system **system, int data_dir, const str
 /* Waits for the jobs that run, ends the threads, closes the ephemeral objects that it holds. */
 void ops_system_destroy(struct ops_system **system);
 
+/* jobs_busy_poll of its threads. */
+void ops_system_busy_poll(struct ops_system *system, uint64_t us);
+
 const struct ops *ops_system_table(struct ops_system *system);
 
 /* An eventfd: readable when a job is done. */

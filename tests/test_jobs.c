@@ -97,6 +97,26 @@ static void sync_and_preparation_run_beside_each_other_and_each_is_told_once(voi
 	assert_int_equal(seen[JOB_PREPARE], 50);
 }
 
+/* Jobs that follow closely find the thread looking, those after a pause find it asleep; the end finds it looking. */
+static void thread_that_looks_for_its_next_job_does_each_once(void **state)
+{
+	struct fixture *f = *state;
+	struct job_result result;
+
+	jobs_busy_poll(f->jobs, 2000);
+	for (unsigned i = 0; i < 2000; i++) {
+		const struct sync_job sync = { .files = { f->file }, .count = 1, .lsn = i };
+		assert_int_equal(jobs_sync(f->jobs, &sync), 0);
+		assert_int_equal(jobs_sync(f->jobs, &sync), EBUSY);
+		result = finished(f);
+		assert_int_equal(result.kind, JOB_SYNC);
+		assert_int_equal(result.sync.lsn, i);
+		assert_false(jobs_finished(f->jobs, &result));
+		if (i % 500 == 499)
+			jobs_busy_poll(f->jobs, i % 1000 == 499 ? 0 : 2000);
+	}
+}
+
 static void second_job_of_a_kind_is_busy_until_the_first_is_taken(void **state)
 {
 	struct fixture *f = *state;
@@ -236,6 +256,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(idle_jobs_say_nothing),
 		TEST(sync_and_preparation_run_beside_each_other_and_each_is_told_once),
+		TEST(thread_that_looks_for_its_next_job_does_each_once),
 		TEST(second_job_of_a_kind_is_busy_until_the_first_is_taken),
 		TEST(sync_stops_at_the_first_failure_and_the_next_job_begins_without_it),
 		TEST(prepared_file_is_whole_zero_and_nobody_elses_to_read),

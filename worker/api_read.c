@@ -73,6 +73,8 @@ static void on_disk(void *context)
 static void park(struct exchange *exchange, const struct read_page *page, void (*handler)(struct exchange *exchange))
 {
 	struct waiting *waiting = exchange->worker->waiting;
+	/* A page in the making counts too: readers that take turns do not each take what is left of the budget. */
+	exchange_account(exchange);
 	if (page->waits == READING_WAITS_FOR_FILE)
 		waiting_for_file(waiting, exchange, page->missing_file, handler);
 	else if (page->waits == READING_WAITS_FOR_DISK)

@@ -85,7 +85,7 @@ struct exchange {
 struct exchange *exchange_new(struct worker *worker, struct connection *connection);
 void exchange_free(struct exchange **exchange);
 
-/* Tells the worker's budget what this exchange holds now: its body so far, and its answer once it has ended. */
+/* Tells the worker's budget what this exchange holds now: its body so far, and its answer as far as it has been rendered. */
 void exchange_account(struct exchange *exchange);
 
 /* Copies the body if it does not belong to the exchange yet: for a handler that parks and will read it again. ERR_NOMEM. */

@@ -58,7 +58,7 @@ void exchange_free(struct exchange **out)
 void exchange_account(struct exchange *exchange)
 {
 	struct connections *connections = exchange->worker->connections;
-	size_t holds = exchange->body_buffer.room + (exchange->inflater != NULL ? INFLATER_BYTES : 0) + (exchange->status != 0 ? exchange->answer.length : 0);
+	size_t holds = exchange->body_buffer.room + (exchange->inflater != NULL ? INFLATER_BYTES : 0) + exchange->answer.length;
 	connections->budget_used += (uint64_t)holds - exchange->charged;
 	exchange->charged = holds;
 }

@@ -13,6 +13,7 @@ import http.client
 import json
 import os
 import random
+import subprocess
 import signal
 import sys
 import threading
@@ -298,13 +299,13 @@ class Kills:
     def trim(self):
         """Keeps the log small: topics that have grown are deleted and made again."""
         for name, topic in list(self.topics.items()):
-            if len(topic.acked) < 20000:
+            if len(topic.acked) < 6000:
                 continue
             self.call("DELETE", "/v0/topics/" + name)
             answer = self.call("PUT", "/v0/topics/" + name, {"durability": topic.durability})
             self.topics[name] = Topic(name, topic.durability, answer.json["epoch"])
         used = sum(os.path.getsize(os.path.join(self.server.data, f)) for f in os.listdir(self.server.data))
-        if used > 400 << 20:
+        if used > 48 << 20:
             self.server.close()
             self.begin()
 
@@ -364,12 +365,31 @@ class Kills:
         return 1 if failed else 0
 
 
+def side_by_side(args):
+    """Several campaigns at once, each with its own daemon and seed: they mostly wait. Their lines come one after the other."""
+    children = []
+    for job in range(args.jobs):
+        kills = args.kills // args.jobs + (job < args.kills % args.jobs)
+        command = [sys.executable, os.path.abspath(__file__), "--kills", str(kills), "--seed", "%s-%d" % (args.seed, job), "--jobs", "1"]
+        children.append(subprocess.Popen(command + (["--failpoints"] if args.failpoints else []), stdout=subprocess.PIPE))
+    status = 0
+    for child in children:
+        text = child.communicate()[0]
+        sys.stdout.write(text.decode("utf-8", "replace"))
+        status = status or child.returncode
+    return status
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=int(os.environ.get("TOPICS_KILLS", "200")), help="$TOPICS_KILLS, else 200; every kind occurs from 10 on")
+    parser.add_argument("--kills", type=int, default=int(os.environ.get("TOPICS_KILLS", "500")), help="$TOPICS_KILLS, else 500; every kind occurs from 10 on")
     parser.add_argument("--seed", default=str(int(time.time())))
     parser.add_argument("--failpoints", action="store_true", help="die at every named failpoint (needs a build with --enable-failpoints)")
-    return Kills(parser.parse_args()).run()
+    parser.add_argument("--jobs", type=int, default=0, help="campaigns at once (one for each core, but at least ten kills in each)")
+    args = parser.parse_args()
+    if args.jobs == 0:
+        args.jobs = max(1, min(os.cpu_count() or 1, args.kills // 10)) if not args.failpoints else 1
+    return side_by_side(args) if args.jobs > 1 else Kills(args).run()
 
 
 if __name__ == "__main__":

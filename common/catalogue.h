@@ -137,6 +137,9 @@ enum error catalogue_writer_create(struct catalogue_writer **writer, int fd, uin
 void catalogue_writer_destroy(struct catalogue_writer **writer);
 uint64_t catalogue_writer_number(const struct catalogue_writer *writer);
 
+/* Makes sure that catalogue_topic_add does not fail for want of memory while at most `topics` are shown. False: there is none. */
+bool catalogue_topics_provide(struct catalogue_writer *writer, uint64_t topics);
+
 /* ERR_LIMIT when there are CATALOGUE_TOPICS, ERR_EXISTS. A freed slot is used again when 1,024 others have been freed after it. */
 enum error catalogue_topic_add(struct catalogue_writer *writer, const char *name, size_t length, const struct topic_config *config,
                                const struct topic_numbers *numbers, uint32_t *slot);

@@ -60,6 +60,16 @@ static enum error grow_slots(struct catalogue_writer *writer)
 	return ERR_OK;
 }
 
+bool catalogue_topics_provide(struct catalogue_writer *writer, uint64_t topics)
+{
+	uint64_t shown = writer->slots_used - writer->free_count, more = topics > shown ? topics - shown : 0;
+
+	while (writer->slots_room < CATALOGUE_TOPICS && writer->slots_room < writer->slots_used + more)
+		if (grow_slots(writer) != ERR_OK)
+			return false;
+	return true;
+}
+
 /* Freed slots rest, and go round oldest first: who still holds the number of one has time to notice (it compares ids anyway), and a server
  * that makes and deletes topics all day does not touch ever new memory. */
 static enum error take_slot(struct catalogue_writer *writer, uint32_t *slot)

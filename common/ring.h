@@ -102,6 +102,9 @@ enum error ring_take(struct ring_consumer *consumer, const struct request *head,
 bool ring_is_released(const struct ring_consumer *consumer, uint64_t number);
 void ring_skip(struct ring_consumer *consumer, const struct request *head);
 
+/* Moves on without a look at the entry's bytes; it is released by ring_release like one that was taken. */
+void ring_pass_over(struct ring_consumer *consumer, const struct request *head);
+
 /* Marks entry `number` released; space comes back in order. */
 void ring_release(struct ring_consumer *consumer, uint64_t number);
 

@@ -208,6 +208,14 @@ enum error ring_take(struct ring_consumer *consumer, const struct request *head,
 	return ERR_OK;
 }
 
+void ring_pass_over(struct ring_consumer *consumer, const struct request *head)
+{
+	assert(consumer->peeked && head->id == consumer->head.id);
+	if (consumer->head.flags & REQUEST_LARGE)
+		consumer->large_end = consumer->number + 1;
+	move_on(consumer);
+}
+
 bool ring_is_released(const struct ring_consumer *consumer, uint64_t number)
 {
 	return atomic_load_explicit(&consumer->release->marks[number % RING_SLOTS], memory_order_relaxed) == number + 1;

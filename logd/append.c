@@ -188,7 +188,7 @@ static enum outcome create_by_append(struct engine *engine, const struct taken *
 		topic_config_default(&config);
 	struct topic *topic = topic_make(topic_new_id(engine), name, taken->view.head.name_length, &config);
 	if (topic == NULL) {
-		answer_now(engine, taken, &(struct completion){ .status = ERR_INTERNAL }, NULL);
+		answer_now(engine, taken, &(struct completion){ .status = ERR_NOMEM }, NULL);
 		return ANSWERED;
 	}
 	topic_table_add(engine->topics, topic);
@@ -313,6 +313,7 @@ static void remember_key(struct engine *engine, const struct taken *taken, const
 	struct key_entry entry = { .topic = topic->id, .first_seq = topic->head + 1, .count = taken->view.head.count, .ts = engine->ts, .lsn = lsn };
 	struct key_entry replaced;
 	memcpy(entry.hash, hash, KEY_HASH);
+	/* Its memory was provided before the request was taken: a key is never forgotten in silence. */
 	if (keys_put(engine->keys, &entry, &replaced) == ERR_OK)
 		undo_key(engine, &entry, &replaced);
 }

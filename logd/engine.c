@@ -98,6 +98,12 @@ void engine_destroy(struct engine **out)
 	free_list(engine->free_pending);
 	undo_forget(engine);
 	lookups_drop(engine, NULL);
+	for (struct undo *undo = engine->free_undo, *next; undo != NULL; undo = next) {
+		next = undo->next;
+		free(undo);
+	}
+	for (unsigned i = 0; i < ENGINE_CONFIGS; i++)
+		free(engine->configs[i]);
 	for (unsigned i = 0; i < engine->ring_end; i++)
 		if (engine->rings[i].incarnation != 0)
 			ring_close(&engine->rings[i]);
@@ -409,7 +415,7 @@ static void close_idle(struct engine *engine)
 		entries[count].ceiling.ceiling = topic->head;
 		topics[count++] = topic;
 	}
-	if (count == 0 || log_synced(engine->disk) < log_written(engine->disk))
+	if (count == 0 || log_synced(engine->disk) < log_written(engine->disk) || !provide_undos(engine, count))
 		return;
 	if (append_entries(engine, engine->disk, true, entries, count, 0, 0, &place) != ERR_OK)
 		return;

@@ -1,6 +1,6 @@
 /*
  * What the engine's sources share. engine.c: life, round, tick, stop; take.c: from the rings to a checked request; append.c, topic_requests.c: what requests do;
- * background.c: sealed files and checkpoints, a slice at a time; the clean stop; publish.c: pending frames, answers; undo.c: a group that could not be written; replay.c, replay_footer.c, recover.c: what the log says at a start.
+ * background.c: sealed files and checkpoints, a slice at a time; the clean stop; provide.c: memory before it is needed; publish.c: pending frames, answers; undo.c: a group that could not be written; replay.c, replay_footer.c, recover.c: what the log says at a start.
  */
 #ifndef TOPICS_ENGINE_INTERNAL_H
 #define TOPICS_ENGINE_INTERNAL_H
@@ -23,6 +23,7 @@ enum {
 	UNSEALED_MAX = 4,
 	CHECKPOINT_BYTES = 256 << 20,
 	CHECKPOINT_FILES = 4,
+	ENGINE_CONFIGS = 2,                /* the most that one request keeps: to be published, and to be put back */
 	TAKE_ENTRIES = 64,                 /* quantum of one ring in one round */
 	TAKE_BYTES = 512 << 10,
 	KEY_LENGTH_MAX = 256,
@@ -153,6 +154,9 @@ struct engine {
 	struct pending *free_pending;
 	bool ephemeral_unclean;        /* a write to the ephemeral log failed: its file may still hold frames of that group */
 	struct undo *undo;
+	struct undo *free_undo;        /* as the next two: there before they are needed (provide.c) */
+	unsigned free_undos;
+	struct topic_config *configs[ENGINE_CONFIGS];
 	uint64_t group;                /* number of the group that gathers */
 	uint64_t pass;                 /* of publishing */
 	uint64_t synced_seen;          /* log_synced at the last pass */
@@ -170,6 +174,7 @@ struct engine {
 	bool blocked;                  /* a ring is */
 	bool one_by_one;               /* after a death by a fault: one entry a group */
 	bool recovered;
+	bool files_untold;             /* memory was out when the log told of a file: this start ends */
 	uint8_t *small;                /* name, configuration, key, node of the request in hand */
 	uint8_t *scratch;              /* a whole request that is only refused or small */
 	size_t scratch_size;
@@ -226,6 +231,13 @@ enum appended append_request(struct engine *engine, struct taken *taken, const s
                              struct key_question *question);
 /* An answer that rests on what is not published yet: a frame of its own (docs/format.md, entry 15), in the log where that lies. False as above. */
 bool answer_later(struct engine *engine, const struct taken *taken, struct topic *topic, const struct completion *completion, struct log *log);
+
+/* provide.c: memory, before it is needed. False: there is none, and nothing is to be begun. */
+bool provide_for_request(struct engine *engine);
+bool provide_undos(struct engine *engine, unsigned count);
+bool provide_files(struct engine *engine);
+/* A copy of `config` in memory that was provided; the caller's to free. At most ENGINE_CONFIGS a request. */
+struct topic_config *provided_config(struct engine *engine, const struct topic_config *config);
 
 /* topic_requests.c */
 void topic_put_request(struct engine *engine, struct taken *taken);

@@ -27,13 +27,10 @@ uint32_t file_index(const struct engine *engine, uint64_t file_id)
 static void remember(struct engine *engine, uint64_t file_id, uint64_t number, uint64_t first_lsn, uint32_t kind)
 {
 	uint32_t index;
-	if (engine->file_count == engine->file_room) {
-		uint32_t room = engine->file_room ? engine->file_room * 2 : 64;
-		struct known_file *more = realloc(engine->files, room * sizeof *more);
-		if (more == NULL)
-			abort();
-		engine->files = more;
-		engine->file_room = room;
+	if (!provide_files(engine) && engine->file_count == engine->file_room) {
+		assert(!engine->recovered); /* provided before any request was taken */
+		engine->files_untold = true;
+		return;
 	}
 	if (catalogue_file_add(engine->options.catalogue, file_id, number, first_lsn, kind, &index) != ERR_OK)
 		abort(); /* 65,536 files of the log are there: nothing can be shown to readers any more */

@@ -13,6 +13,7 @@ struct keys {
 	uint64_t bucket_count; /* a power of two */
 	uint64_t count;
 	uint64_t hand;         /* where the sweep goes on */
+	struct key_entry *spare; /* for the next keys_put, NULL: none was provided */
 };
 
 enum error keys_create(struct keys **out)
@@ -41,6 +42,7 @@ void keys_destroy(struct keys **out)
 			free(entry);
 		}
 	}
+	free(keys->spare);
 	free(keys->buckets);
 	free(keys);
 	*out = NULL;
@@ -73,7 +75,7 @@ struct key_entry *keys_find(const struct keys *keys, uint64_t topic, const uint8
 
 static void grow(struct keys *keys)
 {
-	struct keys bigger = { .bucket_count = keys->bucket_count * 2, .count = keys->count };
+	struct keys bigger = { .bucket_count = keys->bucket_count * 2, .count = keys->count, .spare = keys->spare };
 	bigger.buckets = calloc(bigger.bucket_count, sizeof(struct key_entry *));
 	if (bigger.buckets == NULL) /* longer chains then */
 		return;
@@ -89,6 +91,13 @@ static void grow(struct keys *keys)
 	*keys = bigger;
 }
 
+bool keys_provide(struct keys *keys)
+{
+	if (keys->spare == NULL)
+		keys->spare = malloc(sizeof *keys->spare);
+	return keys->spare != NULL;
+}
+
 enum error keys_put(struct keys *keys, const struct key_entry *entry, struct key_entry *replaced)
 {
 	struct key_entry **at = place_of(keys, entry->topic, entry->hash);
@@ -100,9 +109,10 @@ enum error keys_put(struct keys *keys, const struct key_entry *entry, struct key
 		(*at)->next = next;
 		return ERR_OK;
 	}
-	struct key_entry *made = malloc(sizeof *made);
-	if (made == NULL)
+	if (!keys_provide(keys))
 		return ERR_NOMEM;
+	struct key_entry *made = keys->spare;
+	keys->spare = NULL;
 	*made = *entry;
 	made->next = NULL;
 	*at = made;

@@ -4,6 +4,7 @@
 #ifndef TOPICS_IDEMPOTENCY_H
 #define TOPICS_IDEMPOTENCY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/error.h"
@@ -32,6 +33,8 @@ struct key_entry *keys_find(const struct keys *keys, uint64_t topic, const uint8
 
 /* Adds, or replaces what stands under the same hash; *replaced (may be NULL) gets what stood there, with topic 0 if nothing did. */
 enum error keys_put(struct keys *keys, const struct key_entry *entry, struct key_entry *replaced);
+/* Makes sure that the next keys_put does not fail; false: there is no memory. */
+bool keys_provide(struct keys *keys);
 void keys_remove(struct keys *keys, uint64_t topic, const uint8_t hash[KEY_HASH]);
 
 /* Goes on with a walk over the table, `buckets` of them, and removes what `expired` says. */

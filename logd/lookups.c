@@ -100,6 +100,8 @@ static bool try_again(struct engine *engine, struct lookup *lookup)
 	struct taken *taken = &lookup->held->taken;
 	const struct records records = { .bytes = lookup->held->bytes };
 	struct key_question question;
+	if (!provide_for_request(engine))
+		return false;
 	taken->ring->owed--; /* its place is its own again */
 	ring_note_taking(taken->ring->consumer, taken->number + 1);
 	enum appended appended = append_request(engine, taken, &records, lookup, &question);

@@ -16,15 +16,9 @@
 struct pending *pending_new(struct engine *engine)
 {
 	struct pending *pending = engine->free_pending;
-	if (pending != NULL) {
-		engine->free_pending = pending->next;
-		memset(pending, 0, sizeof *pending);
-		return pending;
-	}
-	/* A frame that stands in the log cannot be forgotten; a machine that has no 300 bytes left ends the process, and the next one recovers. */
-	pending = calloc(1, sizeof *pending);
-	if (pending == NULL)
-		abort();
+	assert(pending != NULL); /* provided before the request was taken */
+	engine->free_pending = pending->next;
+	memset(pending, 0, sizeof *pending);
 	return pending;
 }
 
@@ -175,7 +169,7 @@ static void show_topic(struct engine *engine, struct topic *topic)
 {
 	const struct topic_config *config = &topic->config;
 	if (catalogue_topic_add(engine->options.catalogue, topic->name, topic->name_length, config, &topic->numbers, &topic->slot) != ERR_OK)
-		abort(); /* the number of topics is bounded below the catalogue's before a frame is written */
+		abort(); /* the number of topics is bounded below the catalogue's before a frame is written, and its memory provided */
 	topic->shown = true;
 	if (topic->state == TOPIC_ASSIGNED) /* it may be deleted again already */
 		topic->state = TOPIC_PUBLISHED;

@@ -343,6 +343,8 @@ enum error replay_frame(void *context, const struct log_frame *frame)
 	struct settled settled = { .incarnation = frame->head->incarnation, .completion.request_id = frame->head->request_id };
 	uint32_t at = FRAME_HEAD, end = FRAME_HEAD + frame->head->entries_length;
 	bool settle = !frame->proven && !frame->checkpoint && settled.incarnation != 0;
+	if (r->engine->files_untold)
+		return ERR_NOMEM;
 	if (!frame->checkpoint && r->engine->ts < frame->head->ts)
 		r->engine->ts = frame->head->ts;
 	while (at < end) {

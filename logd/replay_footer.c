@@ -223,7 +223,7 @@ static enum error check(const struct log_sealed_file *file)
 enum error replay_sealed(void *context, const struct log_sealed_file *file)
 {
 	struct replay p = { .r = context, .file = file };
-	enum error error = check(file);
+	enum error error = p.r->engine->files_untold ? ERR_NOMEM : check(file);
 	if (error != ERR_OK)
 		return error;
 	if (file->end_lsn > file->checkpoint_lsn)

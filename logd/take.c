@@ -60,6 +60,8 @@ void answer_now(struct engine *engine, const struct taken *taken, const struct c
 	struct completion whole = *completion;
 	whole.request_id = taken->view.head.id;
 	whole.type = taken->view.head.type;
+	if (whole.status == ERR_NOMEM)
+		whole.status = ERR_STORAGE_STALLED; /* nothing was applied, and it may pass */
 	post_answer(engine, taken->ring, &whole, body);
 	/* Posted before it is released: a logd that comes between finds the answer standing and does not do the request again (I-8). */
 	completion_publish(taken->ring->completions);
@@ -81,8 +83,6 @@ static bool scratch_room(struct engine *engine, uint64_t size)
 /* Takes an entry only to refuse it, or because it is small. */
 static enum taking take_aside(struct engine *engine, struct taken *taken, const struct request *head)
 {
-	if (!scratch_room(engine, request_size(head)))
-		return BLOCKED;
 	ring_take(taken->ring->consumer, head, engine->scratch);
 	return check(engine, taken, head, engine->scratch) == ERR_OK ? TAKEN : BROKEN;
 }
@@ -90,6 +90,15 @@ static enum taking take_aside(struct engine *engine, struct taken *taken, const 
 static void refuse(struct engine *engine, const struct taken *taken, enum error error)
 {
 	answer_now(engine, taken, &(struct completion){ .status = (uint16_t)error }, NULL);
+}
+
+/* Without the memory to look at it: nothing is known of it but its head, and nothing is done. */
+static enum taking pass_over(struct engine *engine, struct taken *taken, const struct request *head)
+{
+	taken->view.head = *head;
+	ring_pass_over(taken->ring->consumer, head);
+	refuse(engine, taken, ERR_NOMEM);
+	return TAKEN;
 }
 
 /* Nothing was done because a log takes nothing now: if a group gathers it has to be written first, else there is nothing to do but wait. */
@@ -124,7 +133,7 @@ static enum taking hold(struct engine *engine, const struct taken *taken, const 
 {
 	taken->ring->held = held_make(taken, body);
 	if (taken->ring->held == NULL) {
-		refuse(engine, taken, ERR_THROTTLED);
+		refuse(engine, taken, ERR_NOMEM);
 		return TAKEN;
 	}
 	taken->ring->owed++;
@@ -135,7 +144,7 @@ static enum taking hold(struct engine *engine, const struct taken *taken, const 
 static enum taking look_up(struct engine *engine, const struct taken *taken, const uint8_t *body, const struct key_question *question)
 {
 	if (!lookups_add(engine, taken, body, question))
-		refuse(engine, taken, ERR_THROTTLED);
+		refuse(engine, taken, ERR_NOMEM);
 	return TAKEN;
 }
 
@@ -146,6 +155,8 @@ static enum taking take_held(struct engine *engine, struct ring *ring)
 	struct key_question question;
 	enum appended appended = APPEND_WAITS;
 	enum taking result = TAKEN;
+	if (!provide_for_request(engine))
+		return waiting(engine);
 	ring->owed--; /* its place is its own again */
 	ring_note_taking(ring->consumer, held->taken.number + 1);
 	bool behind = lookups_hold_back(engine, &held->taken);
@@ -176,6 +187,8 @@ static enum taking take_append(struct engine *engine, struct taken *taken, const
 
 	if (error == ERR_AGAIN || (error == ERR_THROTTLED && (head->flags & REQUEST_WAIT)))
 		return waiting(engine);
+	if (error != ERR_OK && !scratch_room(engine, request_size(head)))
+		return pass_over(engine, taken, head);
 	if (error != ERR_OK) {
 		enum taking result = take_aside(engine, taken, head);
 		if (result == TAKEN)
@@ -214,6 +227,8 @@ static enum taking take_control(struct engine *engine, struct taken *taken, cons
 	enum error error = log_reserve(engine->disk, FRAME_HEAD + 1024 + FRAME_TAIL, control, &unused);
 	if (error == ERR_AGAIN || (error == ERR_THROTTLED && (head->flags & REQUEST_WAIT)))
 		return waiting(engine);
+	if (!scratch_room(engine, request_size(head)))
+		return pass_over(engine, taken, head);
 	enum taking result = take_aside(engine, taken, head);
 	if (result != TAKEN)
 		return result;
@@ -227,7 +242,12 @@ static enum taking take_control(struct engine *engine, struct taken *taken, cons
 /* An entry that was being taken at two deaths by a fault is not tried a third time (ARCHITECTURE §5). */
 static enum taking drop_poisoned(struct engine *engine, struct taken *taken, const struct request *head)
 {
-	enum taking result = take_aside(engine, taken, head);
+	enum taking result = TAKEN;
+	if (scratch_room(engine, request_size(head)))
+		result = take_aside(engine, taken, head);
+	else
+		ring_pass_over(taken->ring->consumer, head);
+	taken->view.head = *head;
 	if (result == TAKEN)
 		refuse(engine, taken, ERR_INTERNAL);
 	engine->options.host.ring_broken(engine->options.host.context, taken->ring->slot, taken->ring->incarnation);
@@ -255,6 +275,8 @@ static enum taking take_one(struct engine *engine, struct ring *ring)
 	/* A look-up holds back what comes behind it for its topic. What a control request is about is only known when it has been taken. */
 	if (ring->lookups > 0 ? head.type != REQUEST_APPEND || lookups_full(engine) : (head.flags & REQUEST_HAS_KEY) != 0 && lookups_full(engine))
 		return BLOCKED;
+	if (!provide_for_request(engine))
+		return pass_over(engine, &taken, &head);
 	uint32_t deaths = ring_deaths(ring->consumer, taken.number);
 	ring_note_taking(ring->consumer, taken.number + 1);
 	engine->ops->failpoint(engine->ops->world, "after-take");

@@ -1,5 +1,4 @@
 /* Creating, changing and deleting topics. All of it is synced before it is answered, whatever the class (API.md §2). */
-#include <stdlib.h>
 #include <string.h>
 
 #include "logd/engine_internal.h"
@@ -46,12 +45,8 @@ static void queue(struct engine *engine, const struct taken *taken, struct topic
 	pending->completion.type = taken->view.head.type;
 	pending->completion.topic = topic->id;
 	pending->completion.head = topic->head;
-	if (kind != ENTRY_TOPIC_DELETE) {
-		pending->config = malloc(sizeof *pending->config);
-		if (pending->config == NULL)
-			abort();
-		*pending->config = topic->config;
-	}
+	if (kind != ENTRY_TOPIC_DELETE)
+		pending->config = provided_config(engine, &topic->config);
 	pending_queue(engine, pending);
 	engine->sync_wanted = true;
 }
@@ -78,7 +73,7 @@ static void create(struct engine *engine, struct taken *taken)
 		return;
 	}
 	struct topic *topic = topic_make(topic_new_id(engine), (const char *)taken->view.name, head->name_length, &taken->config);
-	enum error error = topic == NULL ? ERR_INTERNAL : write_create(engine, taken, topic, &place);
+	enum error error = topic == NULL ? ERR_NOMEM : write_create(engine, taken, topic, &place);
 	if (error != ERR_OK) {
 		topic_free(&topic);
 		answer_now(engine, taken, &(struct completion){ .status = (uint16_t)error }, NULL);

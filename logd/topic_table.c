@@ -250,6 +250,11 @@ uint64_t topic_table_longest_window(const struct topic_table *table)
 	return longest;
 }
 
+uint64_t topic_table_linked(const struct topic_table *table)
+{
+	return table->ids;
+}
+
 enum error topic_table_each(const struct topic_table *table, enum error (*each)(void *context, struct topic *topic), void *context)
 {
 	for (uint64_t i = 0; i < table->buckets; i++) {

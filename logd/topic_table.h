@@ -103,6 +103,8 @@ void topic_table_remove(struct topic_table *table, struct topic *topic);
 struct topic *topic_table_by_name(const struct topic_table *table, const char *name, size_t length);
 struct topic *topic_table_by_id(const struct topic_table *table, uint64_t id);
 uint64_t topic_table_count(const struct topic_table *table);
+/* All that are linked by id: those whose deletion is not done yet too. */
+uint64_t topic_table_linked(const struct topic_table *table);
 
 /*
  * A walk that may be interrupted: begin, then the topics one by one, NULL at the end. It goes on whatever is added and removed between two calls: who was there at its

@@ -1,4 +1,5 @@
 /* A group that could not be written: all that it changed goes back to the last frame written (I-4). */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,12 +7,11 @@
 
 static struct undo *note(struct engine *engine, enum undo_kind kind, struct topic *topic)
 {
-	struct undo *undo = calloc(1, sizeof *undo);
-	if (undo == NULL)
-		abort(); /* before anything was changed; the next process finds the request in its ring */
-	undo->kind = kind;
-	undo->topic = topic;
-	undo->next = engine->undo;
+	struct undo *undo = engine->free_undo;
+	assert(undo != NULL); /* provided before anything was changed */
+	engine->free_undo = undo->next;
+	engine->free_undos--;
+	*undo = (struct undo){ .next = engine->undo, .kind = kind, .topic = topic };
 	engine->undo = undo;
 	return undo;
 }
@@ -33,12 +33,8 @@ void undo_touch(struct engine *engine, struct topic *topic)
 void undo_note(struct engine *engine, enum undo_kind kind, struct topic *topic)
 {
 	struct undo *undo = note(engine, kind, topic);
-	if (kind != UNDO_CONFIG)
-		return;
-	undo->config = malloc(sizeof *undo->config);
-	if (undo->config == NULL)
-		abort();
-	*undo->config = topic->config;
+	if (kind == UNDO_CONFIG)
+		undo->config = provided_config(engine, &topic->config);
 }
 
 void undo_key(struct engine *engine, const struct key_entry *entry, const struct key_entry *replaced)
@@ -49,18 +45,20 @@ void undo_key(struct engine *engine, const struct key_entry *entry, const struct
 	memcpy(undo->key_hash, entry->hash, KEY_HASH);
 }
 
-static void drop(struct undo **at)
+static void drop(struct engine *engine, struct undo **at)
 {
 	struct undo *undo = *at;
 	*at = undo->next;
 	free(undo->config);
-	free(undo);
+	undo->next = engine->free_undo;
+	engine->free_undo = undo;
+	engine->free_undos++;
 }
 
 void undo_forget(struct engine *engine)
 {
 	while (engine->undo != NULL)
-		drop(&engine->undo);
+		drop(engine, &engine->undo);
 	engine->group++;
 }
 
@@ -69,7 +67,7 @@ void undo_forget_topic(struct engine *engine, const struct topic *topic)
 	struct undo **at = &engine->undo;
 	while (*at != NULL) {
 		if ((*at)->topic == topic)
-			drop(at);
+			drop(engine, at);
 		else
 			at = &(*at)->next;
 	}
@@ -139,7 +137,7 @@ void undo_group(struct engine *engine, enum error error)
 	}
 	while (engine->undo != NULL) {
 		put_back(engine, engine->undo);
-		drop(&engine->undo);
+		drop(engine, &engine->undo);
 	}
 	engine->group++;
 	struct pending **end = &engine->failed_first;

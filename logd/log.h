@@ -53,7 +53,7 @@ struct log_events {
 enum log_state {
 	LOG_OPEN,          /* appends work */
 	LOG_LEAVING,       /* a write or sync failed: unsynced frames are being made whole in a new file; appends wait (ERR_AGAIN) */
-	/* No space for the next file: ERR_STORAGE_FULL for what is not a control frame, and for all while a file is left or recovered into;
+	/* No space (or no descriptor, no memory) for the next file: ERR_STORAGE_FULL for what is not a control frame, and for all while a file is left or recovered into;
 	 * log_tick tries again. */
 	LOG_FULL,
 	LOG_READ_ONLY,     /* leaving failed too: ERR_READ_ONLY for good */

@@ -13,6 +13,11 @@ bool log_no_space(int error)
 	return error == ENOSPC || error == EDQUOT;
 }
 
+bool log_may_pass(int error)
+{
+	return log_no_space(error) || error == EMFILE || error == ENFILE || error == ENOMEM;
+}
+
 enum error log_error_of(int error)
 {
 	errno = error;

@@ -182,6 +182,8 @@ enum error log_file_create(const struct ops *ops, uint8_t kind, uint64_t id, uin
 enum error log_file_write_header(struct log *log, struct log_file *file);
 enum error log_error_of(int error);
 bool log_no_space(int error);
+/* No file could be made now: space, or a descriptor or memory for it, may come back, so it is never final. */
+bool log_may_pass(int error);
 uint64_t log_random_id(const struct ops *ops);
 
 struct log_file *log_file_new(struct log *log, uint64_t id, int handle, uint64_t size);

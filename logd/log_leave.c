@@ -100,8 +100,8 @@ static void leave_into(struct log *log, const struct prepared_file *prepared)
 	struct log_file *file = log_file_new(log, prepared->id, prepared->handle, prepared->size);
 
 	if (!file) {
-		log->ops->close(log->ops->world, prepared->handle);
-		leave_failed(log);
+		log->prepared[log->prepared_count++] = *prepared;
+		leave_no_space(log);
 		return;
 	}
 	log->fresh = file;
@@ -143,7 +143,7 @@ void log_leave_begin(struct log *log, bool sync_failed)
 
 void log_leave_prepared(struct log *log, int error)
 {
-	if (error && log_no_space(error))
+	if (error && log_may_pass(error))
 		leave_no_space(log);
 	else if (error)
 		leave_failed(log);

@@ -34,7 +34,7 @@ static enum error not_prepared(struct log *log)
 		log->state = LOG_READ_ONLY;
 		return ERR_READ_ONLY;
 	}
-	if (log->state == LOG_FULL || (log->preparing == 0 && log_no_space(log->prepare_error))) {
+	if (log->state == LOG_FULL || (log->preparing == 0 && log_may_pass(log->prepare_error))) {
 		log->state = LOG_FULL;
 		return ERR_STORAGE_FULL;
 	}
@@ -208,7 +208,7 @@ void log_prepared(struct log *log, uint64_t id, int error)
 		log->prepare_failures = 0;
 		if (log->state == LOG_FULL && log->leave == LEAVE_NONE)
 			log->state = LOG_OPEN;
-	} else if (!log_no_space(error)) {
+	} else if (!log_may_pass(error)) {
 		log->prepare_failures++;
 	}
 	if (log->leave == LEAVE_FILE)

@@ -53,12 +53,14 @@ def name_of(pid):
 
 
 class Server:
-    def __init__(self, data=None, settings=None, options=(), most_files=None):
+    def __init__(self, data=None, settings=None, options=(), most_files=None, environment=None, program=None):
         self.root = tempfile.mkdtemp(prefix="topics-test-")
         self.data = data or os.path.join(self.root, "data")
         self.settings = dict(settings or {})
         self.options = list(options)
         self.most_files = most_files  # RLIMIT_NOFILE of every process of it
+        self.environment = dict(environment or {})
+        self.program = program or topicsd_path()
         self.process = None
         self.port = None
         self.starts = 0
@@ -69,10 +71,11 @@ class Server:
         self.port_file = os.path.join(self.root, "port%d" % self.starts)
         env = {k: v for k, v in os.environ.items() if not k.startswith("TOPICS_")}
         env.update(TOPICS_PORT="0", TOPICS_PORT_FILE=self.port_file, TOPICS_DATA_DIR=self.data)
+        env.update(self.environment)
         env.update({k: str(v) for k, v in self.settings.items()})
         env.update({k: str(v) for k, v in extra.items()})
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([topicsd_path()] + self.options, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            self.process = subprocess.Popen([self.program] + self.options, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             start_new_session=True, preexec_fn=self._limit if self.most_files else None)
         return self
 

@@ -15,6 +15,8 @@ enum logd_state {
 	LOGD_STOPPING = 4,
 };
 
+enum { HEARTBEAT_STALE_MS = 3000 }; /* without a heartbeat for so long logd stands still, or there is none */
+
 struct status {
 	_Atomic uint64_t catalogue;      /* number of the current catalogue, 0 before the first; compared first by every request (§6) */
 	_Atomic uint32_t logd_sleeping;  /* common/wake.h */

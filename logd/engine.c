@@ -448,6 +448,17 @@ static void mark_synced(struct engine *engine)
 	write_group(engine);
 }
 
+static void replace_poisoned(struct engine *engine)
+{
+	for (unsigned i = 0; i < engine->ring_end; i++) {
+		struct ring *ring = &engine->rings[i];
+		if (ring->replace_us == 0 || engine->now_us < ring->replace_us || ring->gone)
+			continue;
+		ring->replace_us = 0;
+		engine->options.host.ring_broken(engine->options.host.context, ring->slot, ring->incarnation);
+	}
+}
+
 uint64_t engine_tick(struct engine *engine)
 {
 	uint64_t interval_us = engine->settings->sync_interval_ms * 1000;
@@ -457,6 +468,7 @@ uint64_t engine_tick(struct engine *engine)
 		mark_synced(engine);
 		close_idle(engine);
 	}
+	replace_poisoned(engine);
 	start_sync(engine);
 	if (engine->now_us - engine->sweep_us >= KEYS_SWEEP_US) {
 		engine->sweep_us = engine->now_us;

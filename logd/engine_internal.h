@@ -24,6 +24,7 @@ enum {
 	CHECKPOINT_BYTES = 256 << 20,
 	CHECKPOINT_FILES = 4,
 	ENGINE_CONFIGS = 2,                /* the most that one request keeps: to be published, and to be put back */
+	POISON_GRACE_US = 100000,          /* for the worker of a poisoned entry to pass its answer on, before it is replaced */
 	TAKE_ENTRIES = 64,                 /* quantum of one ring in one round */
 	TAKE_BYTES = 512 << 10,
 	KEY_LENGTH_MAX = 256,
@@ -77,6 +78,7 @@ struct ring {
 	uint32_t slot;
 	bool gone;                     /* its worker is dead: nothing new is taken */
 	bool broken;                   /* it broke the layout: nothing is taken or answered any more */
+	uint64_t replace_us;           /* when its worker is to be replaced for an entry that was dropped as poisoned, 0: not */
 	bool wake;                     /* in this pass it was answered, or the feed moved and it watches */
 	bool blocked;                  /* in this round: no place for its answers, or its log takes nothing now */
 	bool ephemeral_guess;          /* which log its last append went to: where the next is copied first */

@@ -83,7 +83,7 @@ static void host_wake_worker(void *context, uint32_t slot)
 static void host_ring_broken(void *context, uint32_t slot, uint64_t incarnation)
 {
 	struct logd *logd = context;
-	log_line(&logd->logging, LOG_LEVEL_WARNING, "security: worker %u broke the layout of its ring; it is cut off", slot);
+	log_line(&logd->logging, LOG_LEVEL_WARNING, "security: worker %u broke the layout of its ring, or asked for what ended the log process twice; it is to be replaced", slot);
 	tell(logd, (struct control){ .type = CTL_RING_BROKEN, .slot = slot, .incarnation = incarnation });
 }
 

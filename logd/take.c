@@ -250,7 +250,7 @@ static enum taking drop_poisoned(struct engine *engine, struct taken *taken, con
 	taken->view.head = *head;
 	if (result == TAKEN)
 		refuse(engine, taken, ERR_INTERNAL);
-	engine->options.host.ring_broken(engine->options.host.context, taken->ring->slot, taken->ring->incarnation);
+	taken->ring->replace_us = engine->now_us + POISON_GRACE_US;
 	return result;
 }
 

@@ -215,7 +215,7 @@ static void ring_broken(struct supervisor *s, const struct control *message)
 	if (message->slot >= s->options->settings.workers || s->workers[message->slot].incarnation != message->incarnation)
 		return;
 	struct worker_child *worker = &s->workers[message->slot];
-	log_line(&s->logging, LOG_LEVEL_WARNING, "security: worker %u (process %d) broke the layout of its ring and is replaced", message->slot, (int)worker->child.pid);
+	log_line(&s->logging, LOG_LEVEL_WARNING, "security: worker %u (process %d) is replaced, as the log process asks", message->slot, (int)worker->child.pid);
 	kill(worker->child.pid, SIGKILL);
 }
 

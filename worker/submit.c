@@ -9,7 +9,7 @@
 #include "common/wake.h"
 #include "worker/worker.h"
 
-enum { TABLE = 4 * RING_SLOTS, ROOM_WAIT_US = 1000000, STALLED_MS = 3000 /* logd moves its heartbeat at least each second */ };
+enum { TABLE = 4 * RING_SLOTS, ROOM_WAIT_US = 1000000 };
 
 /* A request that was handed over; found by its id modulo the table's size. */
 struct submission {
@@ -291,7 +291,7 @@ void submissions_sweep(struct submissions *submissions, uint64_t now_us)
 	for (struct queued *queued = submissions->first, *next; queued != NULL; queued = next) {
 		uint64_t waited = now_us - queued->since_us;
 		/* Whether or not others still wait for its answers: what was handed over before may have been given up. */
-		bool stalled = waited > deadline_us || heartbeat_ms + STALLED_MS < now_us / 1000;
+		bool stalled = waited > deadline_us || heartbeat_ms + HEARTBEAT_STALE_MS < now_us / 1000;
 		next = queued->next;
 		if (waited > (queued->wait ? deadline_us : ROOM_WAIT_US))
 			refuse_queued(submissions, queued->exchange, stalled);

@@ -525,6 +525,7 @@ static void ring_of_a_dead_worker_goes_when_what_was_taken_is_finished(void **st
 	engine_one_round(f);
 	(void)engine_append(f, "t", 1, NULL); /* published, not taken: never accepted */
 	engine_fixture_worker_dies(f, 0);
+	engine_one_round(f);
 	assert_int_equal(f->workers[0].dropped, 0);
 	assert_true(engine_end_sync(f));
 	assert_int_equal(f->workers[0].dropped, 1);

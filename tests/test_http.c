@@ -68,6 +68,13 @@ static void framing_in_doubt_is_refused(void **state)
 	assert_int_equal(parse("\x16\x03\x01"), ERR_INVALID_REQUEST);
 }
 
+static void lengths_with_leading_zeros_are_decimal(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 00010\r\n\r\n"), ERR_OK);
+	assert_int_equal(head.length, 10);
+}
+
 /* Decodes a chunked body given in pieces of `piece` bytes; the payload's length, or -1. */
 static int decode(const char *text, size_t piece, char *out)
 {
@@ -194,6 +201,7 @@ int main(void)
 		cmocka_unit_test(good_head_gives_method_target_and_fields),
 		cmocka_unit_test(every_prefix_of_a_good_head_needs_more),
 		cmocka_unit_test(framing_in_doubt_is_refused),
+		cmocka_unit_test(lengths_with_leading_zeros_are_decimal),
 		cmocka_unit_test(chunked_bodies_are_the_same_in_pieces_of_any_size),
 		cmocka_unit_test(broken_chunks_are_refused_in_pieces_of_any_size),
 		cmocka_unit_test(what_is_put_back_of_a_body_comes_again),

@@ -394,6 +394,9 @@ static void tail_that_goes_back_or_too_far_is_refused(void **state)
 
 	publish(f, 256);
 	take(f, 1);
+	/* What would be found there is an entry as it must be. */
+	*(struct request *)((uint8_t *)f->request + RING_DATA_OFFSET + 256) = (struct request){ .length = 128, .type = REQUEST_APPEND };
+	atomic_store(&f->request->published, 2);
 	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
 		atomic_store(&f->request->tail, wrong[i]);
 		if (peek(f) != ERR_PROTOCOL)

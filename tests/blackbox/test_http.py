@@ -222,6 +222,18 @@ def a_pipeline_split_at_every_byte_gets_the_same_answers(s):
 
 
 @case
+def g12_half_a_request_is_given_up_when_its_sender_ends(s):
+    import socket
+    name = fresh()
+    for cut in (10, len(post(name, GOOD)) - 3):
+        raw = Raw(s.port)
+        raw.send(post(name, GOOD)[:cut])
+        raw.socket.shutdown(socket.SHUT_WR)
+        truth(raw.closed(), "closed without an answer")
+    same(s.call("GET", name).status, 404, "the topic")
+
+
+@case
 def requests_split_at_every_byte_are_the_same_requests(s):
     name = fresh()
     whole = post(name, GOOD)

@@ -115,7 +115,18 @@ static void bad_count(struct attacker *a) { bad_field(a, offsetof(struct request
 static void bad_name(struct attacker *a) { bad_field(a, offsetof(struct request, name_length), 4096); }
 
 /* What a worker has refused already, and logd therefore takes from no worker: more than a limit that is a setting, a name that is none. */
-static void past_limit(struct attacker *a) { bad_field(a, offsetof(struct request, node_length), (uint32_t)a->inherit.common.settings.max_node_bytes + 8); }
+static void past_limit(struct attacker *a)
+{
+	uint8_t record[256], entry[1024];
+	char node[512];
+	struct request head = { .type = REQUEST_APPEND, .flags = REQUEST_HAS_NODE, .id = 1 << 20, .name_length = 7, .count = 1, .payload = 4 };
+	memset(node, 'n', sizeof node);
+	head.node_length = (uint32_t)a->inherit.common.settings.max_node_bytes + 1;
+	head.body_length = make_record(record, "true", 4);
+	make_request(entry, &head, "hostile", NULL, NULL, node, record);
+	freeze(a);
+	publish(a, entry, head.length, head.length);
+}
 
 static void forged_name(struct attacker *a)
 {

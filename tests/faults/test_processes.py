@@ -5,6 +5,7 @@ import errno
 import http.client
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -57,6 +58,34 @@ def worker_that_stands_still_holds_up_its_own_clients_alone(_):
         same(answers, [200], "and is answered when it goes on")
         world.check()
     with_world(body, TOPICS_WORKERS=2)
+
+
+@case
+def children_of_a_killed_supervisor_leave_and_the_next_start_has_everything(_):
+    def body(world):
+        children = world.server.pids("")
+        os.kill(world.server.process.pid, signal.SIGKILL)
+        world.server.process.wait(20)
+        until(lambda: not any(os.path.exists("/proc/%d" % child) for child in children), what="the end of the children")
+        world.server.start()
+        world.check(daemon_ended=True)
+    with_world(body, TOPICS_WORKERS=2)
+
+
+@case
+def log_process_is_what_a_lack_of_memory_takes_last(_):
+    def body(world):
+        def score(pid):
+            with open("/proc/%d/oom_score_adj" % pid) as f:
+                return int(f.read())
+        workers = [score(worker) for worker in world.server.workers()]
+        # Who may not go below what he has (not even root everywhere) stays where he is.
+        try_it = "f = open('/proc/self/oom_score_adj', 'r+'); f.write('-900'); f.close()"
+        may = subprocess.run([sys.executable, "-c", try_it], stderr=subprocess.DEVNULL).returncode == 0
+        want = -900 if may else score(os.getpid())
+        until(lambda: score(world.server.logd()) == want, what="a score of %d" % want)
+        truth(score(world.server.logd()) <= min(workers), "workers have %r" % workers)
+    with_world(body)
 
 
 @case

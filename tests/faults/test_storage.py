@@ -107,10 +107,10 @@ def syncs_that_fail_for_good_turn_the_log_read_only_and_nothing_acked_is_gone(_)
     each_class(body, ON_DISK)
 
 
-def fill(world, cls, code):
+def fill(world, cls, code, size=3000):
     """Writes until the first refusal, which must be `code`."""
     for _ in range(500):
-        seen = world.append(cls, size=3000)
+        seen = world.append(cls, size=size)
         if seen != 200:
             same(seen, code, "the refusal")
             return
@@ -122,11 +122,14 @@ def full(call, error):
         idle(world)
         until(lambda: len([n for n in os.listdir(world.server.data) if n[0] == "w"]) >= 2, what="a prepared file")
         world.plan.arm(call, error, STICKY)
-        world.server.call("PUT", "/v0/topics/gone", {"durability": cls})
+        for i in range(8):
+            world.server.call("PUT", "/v0/topics/gone-%d" % i, {"durability": cls})
         fill(world, cls, "storage_full")
+        fill(world, cls, "storage_full", size=0)
         same(ready_to_write(world), "storage_full", "readiness to write")
         same(world.append(cls, size=3000), "storage_full", "second write")
-        same(world.server.call("DELETE", "/v0/topics/gone").json["deleted"], True, "a delete on a full disk")
+        for i in range(8):
+            same(world.server.call("DELETE", "/v0/topics/gone-%d" % i).status, 200, "delete %d on a full disk" % i)
         world.check()
         world.plan.clear()
         until(lambda: world.append(cls, size=3000) == 200, what="a write once there is space")

@@ -1,18 +1,22 @@
 #!/usr/bin/env python3
 """Seeded bugs: each breaks one invariant in a copy of the source, and the named test must fail on it.
 
-    run.py --source DIR [--only NAME]
+    run.py --source DIR [--only WORD[,WORD]]
 
 A bug is a replacement of one piece of text by another, so that a change of the source that makes it meaningless is noticed: the old text must stand there exactly once.
 """
 
 import argparse
 import os
+import queue
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+
+import rows
 
 SIMULATE = ("tests/simulate", ["--states", "30000", "--failures", "1"])
 ENGINE, FAULTS, RECOVER, UNREADABLE = (("tests/test_engine" + name, []) for name in ("", "_faults", "_recover", "_unreadable"))
@@ -92,8 +96,86 @@ BUGS = [
 ]
 
 
-def run(command, cwd, timeout=600):
-    return subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout)
+# What scripts against the real daemon need.
+PROGRAMS = ["supervisor/topicsd", "logd/topics-logd", "worker/topics-worker", "tests/faults/shim.so", "tests/faults/hostile_worker"]
+
+
+def run(command, cwd, timeout=600, **env):
+    return subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, env=dict(os.environ, **env))
+
+
+def goals(program):
+    return PROGRAMS if program.endswith(".py") else [program]
+
+
+def passes(program, arguments, tree, build):
+    """Whether the test finds nothing; one that does not end has found something."""
+    command = [sys.executable, os.path.join(tree, program)] if program.endswith(".py") else [os.path.join(build, program)]
+    try:
+        return run(command + arguments, build, 180, TOPICS_SRCDIR=tree, TOPICS_BUILDDIR=build, TOPICSD=os.path.join(build, PROGRAMS[0]), PYTHONDONTWRITEBYTECODE="1").returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+class Lane:
+    """A copy of the source with its build."""
+
+    def __init__(self, root):
+        self.tree, self.build = os.path.join(root, "tree"), os.path.join(root, "build")
+
+    def make(self, programs):
+        return run(["make", "--no-print-directory", "-j2"] + programs, self.build)
+
+    def attempt(self, bug):
+        """The line that says how it went, and whether the bug was caught."""
+        name, path, old, new, (program, arguments) = bug
+        file = os.path.join(self.tree, path)
+        with open(file) as f:
+            good = f.read()
+        if good.count(old) != 1:
+            return "FAILED %s: the text to replace stands %d times in %s" % (name, good.count(old), path), False
+        with open(file, "w") as f:
+            f.write(good.replace(old, new))
+        began = time.monotonic()
+        built = self.make(goals(program))
+        missing = built.returncode == 0 and passes(program, arguments, self.tree, self.build)
+        with open(file, "w") as f:
+            f.write(good)
+        if built.returncode:
+            return "FAILED %s: it does not compile: %s" % (name, built.stdout.decode("utf-8", "replace")[-500:]), False
+        if missing:
+            return "FAILED %s: nothing noticed it" % name, False
+        return "caught in %.0f s: %s" % (time.monotonic() - began, name), True
+
+
+def first_lane(root, source, programs):
+    """Configured by a relative path, so that a copy of the whole is a lane too."""
+    lane = Lane(root)
+    shutil.copytree(source, lane.tree, ignore=shutil.ignore_patterns(".git", "build", "build-asan", "build-tsan", "build-failpoints", "topics-data"))
+    os.makedirs(lane.build)
+    made = run(["../tree/configure", "--quiet", "CFLAGS=-O1"], lane.build)
+    made = made if made.returncode else lane.make(programs)
+    if made.returncode:
+        raise RuntimeError(made.stdout.decode("utf-8", "replace")[-3000:])
+    return lane
+
+
+def prove(lane, bugs):
+    """Scripts must pass here without a bug, else they would catch anything."""
+    for program, words in sorted({(b[4][0], tuple(b[4][1])) for b in bugs if b[4][0].endswith(".py")}):
+        if not passes(program, list(words), lane.tree, lane.build):
+            raise RuntimeError("FAILED %s %s without any bug" % (program, " ".join(words)))
+
+
+def work(lane, bugs, verdicts):
+    while True:
+        try:
+            bug = bugs.get_nowait()
+        except queue.Empty:
+            return
+        line, caught = lane.attempt(bug)
+        print(line, flush=True)
+        verdicts.append(caught)
 
 
 def main():
@@ -101,45 +183,29 @@ def main():
     parser.add_argument("--source", required=True)
     parser.add_argument("--only", default="")
     args = parser.parse_args()
+    wanted = [b for b in BUGS + rows.BUGS if any(word in b[0] for word in args.only.split(","))]
+    bugs, verdicts = queue.Queue(), []
+    for bug in wanted:
+        bugs.put(bug)
     root = tempfile.mkdtemp(prefix="topics-seeded-")
-    tree, build = os.path.join(root, "tree"), os.path.join(root, "build")
-    shutil.copytree(args.source, tree, ignore=shutil.ignore_patterns(".git", "build", "build-asan", "build-tsan", "build-failpoints", "topics-data"))
-    os.makedirs(build)
-    caught = missed = 0
     try:
-        bugs = [b for b in BUGS if args.only in b[0]]
-        programs = sorted({b[4][0] for b in bugs})
-        made = run([os.path.join(tree, "configure"), "--quiet", "CFLAGS=-O1"], build)
-        made = made if made.returncode else run(["make", "--no-print-directory", "-j2"] + programs, build)
-        if made.returncode:
-            print(made.stdout.decode("utf-8", "replace")[-3000:])
-            print("0 passed, 1 failed, 0 skipped")
-            return 1
-        for name, path, old, new, (program, arguments) in bugs:
-            file = os.path.join(tree, path)
-            with open(file) as f:
-                good = f.read()
-            if good.count(old) != 1:
-                print("FAILED %s: the text to replace stands %d times in %s" % (name, good.count(old), path))
-                missed += 1
-                continue
-            with open(file, "w") as f:
-                f.write(good.replace(old, new))
-            began = time.monotonic()
-            built = run(["make", "--no-print-directory", "-j2", program], build)
-            verdict = run([os.path.join(build, program)] + arguments, build) if built.returncode == 0 else built
-            with open(file, "w") as f:
-                f.write(good)
-            if built.returncode != 0 or verdict.returncode == 0:
-                print("FAILED %s: %s" % (name, "it does not compile: " + built.stdout.decode()[-500:] if built.returncode else "nothing noticed it"))
-                missed += 1
-            else:
-                print("caught in %.0f s: %s" % (time.monotonic() - began, name), flush=True)
-                caught += 1
+        lanes = [first_lane(os.path.join(root, "0"), args.source, sorted({goal for b in wanted for goal in goals(b[4][0])}))]
+        prove(lanes[0], wanted)
+        for i in range(1, min(os.cpu_count() or 1, 4, len(wanted))):
+            shutil.copytree(os.path.join(root, "0"), os.path.join(root, str(i)), symlinks=True)
+            lanes.append(Lane(os.path.join(root, str(i))))
+        threads = [threading.Thread(target=work, args=(lane, bugs, verdicts)) for lane in lanes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except RuntimeError as problem:
+        print(problem)
     finally:
         shutil.rmtree(root, ignore_errors=True)
-    print("%d passed, %d failed, 0 skipped" % (caught, missed))
-    return 1 if missed or not caught else 0
+    caught = verdicts.count(True)
+    print("%d passed, %d failed, 0 skipped" % (caught, max(len(wanted) - caught, 1 if not wanted else 0)))
+    return 0 if wanted and caught == len(wanted) else 1
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def passes(program, arguments, tree, build):
     """Whether the test finds nothing; one that does not end has found something."""
     command = [sys.executable, os.path.join(tree, program)] if program.endswith(".py") else [os.path.join(build, program)]
     try:
-        return run(command + arguments, build, 180, TOPICS_SRCDIR=tree, TOPICS_BUILDDIR=build, TOPICSD=os.path.join(build, PROGRAMS[0]), PYTHONDONTWRITEBYTECODE="1").returncode == 0
+        return run(command + arguments, build, 600, TOPICS_SRCDIR=tree, TOPICS_BUILDDIR=build, TOPICSD=os.path.join(build, PROGRAMS[0]), PYTHONDONTWRITEBYTECODE="1").returncode == 0
     except subprocess.TimeoutExpired:
         return False
 

@@ -12,7 +12,7 @@
 #include "worker/waiting.h"
 #include "worker/worker.h"
 
-enum { NODES_MAX = 256, NODE_ROOM = 64 * 1024, WAIT_MAX_MS = 30000, EPOCH_ROOM = 64 };
+enum { NODES_MAX = 256, NODE_ROOM = 64 * 1024, WAIT_MAX_MS = 30000, EPOCH_ROOM = 1024 };
 
 /* What was asked, whichever way it came. */
 struct question {

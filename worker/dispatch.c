@@ -9,6 +9,8 @@
 #include "worker/route.h"
 #include "worker/worker.h"
 
+#define EVERY_METHOD "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
 /* A gzip file of incompressible bytes is a little larger than they are. */
 static uint64_t most_as_sent(const struct exchange *exchange, uint64_t most)
 {
@@ -30,7 +32,7 @@ static void answer_options(struct exchange *exchange)
 	char allow[96];
 	if (exchange->route != NULL)
 		route_allow(exchange->route, allow, sizeof allow);
-	exchange_header(exchange, "Allow", "%s", exchange->route != NULL ? allow : "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+	exchange_header(exchange, "Allow", "%s", exchange->route != NULL ? allow : EVERY_METHOD);
 	exchange_plain(exchange, 204, "");
 }
 
@@ -48,6 +50,11 @@ void dispatch_head(struct exchange *exchange, const struct http_head *head, stru
 	const char *problem = "there is no such endpoint; the API begins at /v0/topics";
 	if (exchange->method == METHOD_OPTIONS && target.length == 1 && target.at[0] == '*') {
 		answer_options(exchange);
+		return;
+	}
+	if (head->connect) {
+		exchange_header(exchange, "Allow", EVERY_METHOD);
+		exchange_error(exchange, ERR_METHOD_NOT_ALLOWED, NULL, "this server opens no tunnels");
 		return;
 	}
 	enum error error = route_find(exchange, target, &problem);

@@ -206,6 +206,9 @@ static enum error tokenise(const char *bytes, size_t length, struct http_head *h
 	if ((error != HPE_OK && error != HPE_PAUSED) || used == 0 || head->target.at == NULL)
 		return bad(problem, http_errno_description(error));
 	head->method = unknown ? METHOD_OTHER : method_of(parser.method);
+	/* What would follow is no HTTP of ours. */
+	head->connect = !unknown && parser.method == HTTP_CONNECT;
+	head->close |= head->connect;
 	head->minor = parser.http_minor;
 	return ERR_OK;
 }
@@ -277,6 +280,8 @@ static enum error take_framing(struct http_head *head, const struct http_field *
 	} else if (equals(field->name, "connection")) {
 		head->close |= has_word(field->value, "close");
 		head->keep_alive |= has_word(field->value, "keep-alive");
+	} else if (equals(field->name, "upgrade")) {
+		head->h2c |= has_word(field->value, "h2c");
 	} else if (equals(field->name, "expect")) {
 		head->expect_continue = equals(field->value, "100-continue");
 		head->bad_expectation |= !head->expect_continue;
@@ -308,6 +313,10 @@ static enum error interpret(struct http_head *head, const char **problem)
 		}
 	}
 	head->keep_alive = (head->minor == 1 || head->keep_alive) && !head->close;
+	if (head->h2c) {
+		*problem = "HTTP/2 is not spoken here; send HTTP/1.1 without the header Upgrade";
+		return ERR_HTTP_VERSION;
+	}
 	if (head->chunked && head->has_length)
 		return bad(problem, "Content-Length and Transfer-Encoding exclude each other");
 	if (head->chunked && head->minor == 0)

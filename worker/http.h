@@ -23,6 +23,7 @@ struct http_head {
 	unsigned field_count;
 	struct http_field fields[HTTP_FIELDS_MAX];
 	bool has_length, chunked, close, keep_alive, expect_continue, bad_expectation;
+	bool connect, h2c;            /* CONNECT; an Upgrade to h2c was asked for (FAULTS G11) */
 	bool repeated;        /* one of the list fields below stands more than once: the slice is the first of them (http_list_join) */
 	uint64_t length;
 	/* the fields that handlers want; length 0 with at NULL: absent */

@@ -17,7 +17,7 @@
 #include "common/settings.h"
 #include "worker/json.h"
 
-enum { SCAN_KEY_MAX = 256, SCAN_EPOCH_MAX = 64, SCAN_META_KEYS = 64, SCAN_NODE_ROOM = 65536 /* TOPICS_MAX_NODE_BYTES is at most this */ };
+enum { SCAN_KEY_MAX = 256, SCAN_EPOCH_MAX = 1024, SCAN_META_KEYS = 64, SCAN_NODE_ROOM = 65536 /* TOPICS_MAX_NODE_BYTES is at most this */ };
 
 /* What stands beside the records. */
 struct scanned {

@@ -80,8 +80,6 @@ BUGS = [
      "\terror = log_file_sync(ops, handle);\n", "\terror = ERR_OK;\n", SIMULATE),
     ("A8 a checkpoint knows what the log can still lose", "logd/checkpoint_file.c",
      "log->checkpoint && log->checkpoint->last_lsn <= log_recorded_frontier(log)", "log->checkpoint", SIMULATE),
-    ("A8 a file is sealed before its frames are published", "logd/background.c",
-     "\t\tif (!pending->ephemeral)\n\t\t\treturn pending->end - 1;\n", "\t\t(void)pending;\n", SIMULATE),
     ("A8 a file is sealed whose frames wait for their answers", "logd/log_seal.c",
      "file->end > published || file->end > log_recorded_frontier(log)", "file->end > published", ("tests/test_seal", [])),
     ("C a footer is trusted without its sections' CRCs", "logd/replay_footer.c",

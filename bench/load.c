@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { VARIANTS = 256, ANSWER_ROOM = 16 << 20, BUCKETS = 64 * 64 };
+enum { KEY_DIGITS = 16, VARIANTS = 256, ANSWER_ROOM = 16 << 20, BUCKETS = 64 * 64 };
 
 struct options {
 	int port;
@@ -36,11 +36,13 @@ struct options {
 	const char *mode;    /* append or diff */
 	const char *prefix;  /* of topic names */
 	bool return_seqs;
+	bool keys;           /* append: every request has an idempotency key of its own */
 };
 
 struct request {
 	char *bytes;
 	size_t length;
+	char *key;           /* KEY_DIGITS of it are written anew for each use; NULL: none */
 };
 
 struct client {
@@ -133,13 +135,16 @@ static size_t make_data(char *out, unsigned bytes, uint64_t *state)
 	return length + 2;
 }
 
-static void finish_request(struct request *request, const char *target, const char *body, size_t body_length)
+static void finish_request(struct request *request, const char *target, const char *body, size_t body_length, bool key)
 {
 	request->bytes = malloc(body_length + 512);
 	if (request->bytes == NULL)
 		die("memory");
 	int head = snprintf(request->bytes, 512,
-	                    "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n", target, body_length);
+	                    "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s\r\n", target, body_length,
+	                    key ? "Idempotency-Key: 0000000000000000\r\n" : "");
+	if (key)
+		request->key = strstr(request->bytes, "Idempotency-Key: ") + strlen("Idempotency-Key: ");
 	memcpy(request->bytes + head, body, body_length);
 	request->length = (size_t)head + body_length;
 }
@@ -163,7 +168,7 @@ static void make_append(struct run *run)
 		n += (size_t)sprintf(body + n, "]}");
 		char target[300];
 		snprintf(target, sizeof target, "/v0/topics/%s%zu%s", o->prefix, v % o->topics, o->return_seqs ? "" : "?return_seqs=false");
-		finish_request(&run->requests[v], target, body, n);
+		finish_request(&run->requests[v], target, body, n, o->keys);
 	}
 	free(body);
 }
@@ -183,7 +188,7 @@ static void make_diff(struct run *run)
 		char body[128], target[300];
 		int n = snprintf(body, sizeof body, "{\"from_seq\":%" PRIu64 ",\"limit\":%u}", from, o->limit);
 		snprintf(target, sizeof target, "/v0/topics/%s%zu/diff", o->prefix, v % o->topics);
-		finish_request(&run->requests[v], target, body, (size_t)n);
+		finish_request(&run->requests[v], target, body, (size_t)n, false);
 	}
 }
 
@@ -203,7 +208,11 @@ static void push(struct run *run, struct client *client)
 static void begin(struct run *run, struct client *client)
 {
 	/* Each connection walks the bodies at its own offset, so that topics and bodies mix. */
-	client->request = &run->requests[(run->next++) % run->request_count];
+	client->request = &run->requests[run->next % run->request_count];
+	/* A body is used again when 255 others have been: it has long left. */
+	for (uint64_t i = KEY_DIGITS, n = run->next; client->request->key != NULL && i > 0; i--, n /= 10)
+		client->request->key[i - 1] = (char)('0' + n % 10);
+	run->next++;
 	client->sent = 0;
 	client->got = client->head_length = 0;
 	client->began_ns = now_ns();
@@ -314,7 +323,7 @@ static void drive(struct run *run)
 static void usage(void)
 {
 	fprintf(stderr, "usage: load --port N --mode append|diff [--connections N] [--topics N] [--batch N] [--bytes N] [--limit N] [--head N]\n"
-	                "            [--from SEQ] [--seconds S] [--requests N] [--prefix NAME] [--no-seqs]\n");
+	                "            [--from SEQ] [--seconds S] [--requests N] [--prefix NAME] [--no-seqs] [--keys]\n");
 	exit(2);
 }
 
@@ -324,7 +333,7 @@ static void parse(struct options *o, int argc, char **argv)
 		{ "port", 1, NULL, 'p' },     { "mode", 1, NULL, 'm' },  { "connections", 1, NULL, 'c' }, { "topics", 1, NULL, 't' },
 		{ "batch", 1, NULL, 'b' },    { "bytes", 1, NULL, 'y' }, { "limit", 1, NULL, 'l' },       { "head", 1, NULL, 'h' },
 		{ "from", 1, NULL, 'f' },     { "seconds", 1, NULL, 's' }, { "requests", 1, NULL, 'n' },  { "prefix", 1, NULL, 'x' },
-		{ "no-seqs", 0, NULL, 'q' },  { NULL, 0, NULL, 0 },
+		{ "no-seqs", 0, NULL, 'q' },  { "keys", 0, NULL, 'k' },  { NULL, 0, NULL, 0 },
 	};
 	int c;
 	while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -342,6 +351,7 @@ static void parse(struct options *o, int argc, char **argv)
 		case 'n': o->requests = strtoull(optarg, NULL, 10); break;
 		case 'x': o->prefix = optarg; break;
 		case 'q': o->return_seqs = false; break;
+		case 'k': o->keys = true; break;
 		default: usage();
 		}
 	}

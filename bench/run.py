@@ -93,17 +93,22 @@ class Bench:
         self.args = args
         self.root = tempfile.mkdtemp(prefix="topics-bench-", dir=args.data)
         self.load = os.path.join(args.build, "bench/load")
-        self.names = 0
+        self.names = self.starts = 0
 
     def path(self, name):
         return os.path.join(self.root, name)
 
     def server(self):
-        env = {k: v for k, v in os.environ.items() if not k.startswith("TOPICS_")}
         self.names += 1
-        port_file = self.path("port%d" % self.names)
-        env.update(TOPICS_PORT="0", TOPICS_PORT_FILE=port_file, TOPICS_DATA_DIR=self.path("data%d" % self.names))
-        return Process([os.path.join(self.args.build, "supervisor/topicsd")], env, port_file, self.path("log%d" % self.names))
+        return self.server_on(self.path("data%d" % self.names))
+
+    def server_on(self, data):
+        """A server on a directory that may be there already."""
+        env = {k: v for k, v in os.environ.items() if not k.startswith("TOPICS_")}
+        self.starts += 1
+        port_file = self.path("server-port%d" % self.starts)
+        env.update(TOPICS_PORT="0", TOPICS_PORT_FILE=port_file, TOPICS_DATA_DIR=data)
+        return Process([os.path.join(self.args.build, "supervisor/topicsd")], env, port_file, self.path("server-log%d" % self.starts))
 
     def baseline(self, answer):
         """E and P: answers `answer` to everything."""
@@ -126,6 +131,24 @@ class Bench:
             print("    " + done.stderr.decode().strip(), file=sys.stderr)
         result["cpu"] = max(server.cpu_seconds() - before, 1 / TICK)
         return result
+
+    def drive_all(self, server, **options):
+        """As drive, until all requests have been answered."""
+        command = [self.load, "--port", str(server.port), "--seconds", "100000"]
+        for name, value in options.items():
+            command += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+        return json.loads(done.stdout)
+
+    def status(self, server, path):
+        link = http.client.HTTPConnection("127.0.0.1", server.port)
+        try:
+            link.request("GET", path)
+            answer = link.getresponse()
+            answer.read()
+            return answer.status
+        finally:
+            link.close()
 
     def call(self, server, method, path, document):
         link = http.client.HTTPConnection("127.0.0.1", server.port)

@@ -151,7 +151,7 @@ class Gate:
         if not self.args.acceptance:
             return
         sample = self.args.acceptance
-        with open(os.path.join(sample, "spine-1.txt")) as names:
+        with open(os.path.join(sample, "spine.txt")) as names:
             ids = ",".join(names.read().split())
         topicsd = self.environment("plain")["TOPICSD"]
         self.run("acceptance launched", [sys.executable, "launched.py", "--launch", topicsd, "--only", ids], cwd=sample)

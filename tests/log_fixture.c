@@ -202,7 +202,9 @@ bool fixture_seal(struct fixture *f, struct seal_job *out)
 	f->sealed += job.result == ERR_OK;
 	log_sealed(f->log, &job);
 	free(job.topics);
+	free(job.keys);
 	job.topics = NULL;
+	job.keys = NULL;
 	if (out)
 		*out = job;
 	return true;

@@ -101,6 +101,7 @@ static void sealed_file_has_a_footer_that_names_every_batch_and_ends_behind_it(v
 	frames_stand(c.f.world, &c);
 	log_sealed(c.f.log, &job);
 	free(job.topics);
+	free(job.keys);
 	fixture_free(&c.f);
 }
 
@@ -153,6 +154,7 @@ static void death_at_any_call_of_sealing_leaves_every_frame(void **state)
 		done = !memory_world_dead(c.f.world);
 		assert_true(done == (job.result == ERR_OK));
 		free(job.topics);
+		free(job.keys);
 		memory_world_no_faults(c.f.world);
 		judge_after(&c, c.f.world, nth, false);
 		for (uint64_t seed = 0; seed < 8; seed++)
@@ -229,6 +231,7 @@ static void frame_whose_chain_is_broken_is_not_sealed(void **state)
 	memory_world_seal_finish(c.f.world, &job);
 	assert_int_equal(job.result, ERR_OK);
 	free(job.topics);
+	free(job.keys);
 	job.chain ^= 1;
 	seal_file(memory_world_ops(c.f.world), &job);
 	assert_int_equal(job.result, ERR_CORRUPT);
@@ -369,6 +372,7 @@ static void entry_that_says_sealed_is_due_after_the_job_and_once(void **state)
 	assert_false(log_sealed_entry(c.f.log, &entry));
 	log_sealed(c.f.log, &job);
 	free(job.topics);
+	free(job.keys);
 	assert_true(log_sealed_entry(c.f.log, &entry));
 	assert_int_equal(entry.type, ENTRY_FILE_SEALED);
 	assert_int_equal(entry.file.id, c.name.id);

@@ -56,9 +56,21 @@ static void on_catalogue(void *context, uint64_t number)
 
 /* ---- lives ---- */
 
+static void worker_ends(struct engine_worker *worker)
+{
+	if (worker->request == NULL)
+		return;
+	ring_producer_destroy(&worker->producer);
+	completion_reader_destroy(&worker->reader);
+	munmap(worker->request, RING_LARGE_OFFSET + ENGINE_LARGE);
+	munmap(worker->completion, completion_object_size());
+	worker->request = worker->completion = NULL;
+}
+
 void engine_fixture_worker_starts(struct engine_fixture *f, unsigned index)
 {
 	struct engine_worker *worker = &f->workers[index];
+	worker_ends(worker);
 	if (worker->counters == NULL)
 		worker->counters = shared_object(sizeof *worker->counters);
 	worker->incarnation = 1000 * ++f->workers_used + index;
@@ -70,17 +82,6 @@ void engine_fixture_worker_starts(struct engine_fixture *f, unsigned index)
 	assert(completion_reader_create(&worker->reader, worker->completion, &worker->counters->completions_read) == ERR_OK);
 	if (f->engine != NULL)
 		assert(engine_ring_add(f->engine, index, worker->incarnation, worker->request, ENGINE_LARGE, worker->completion, worker->counters) == ERR_OK);
-}
-
-static void worker_ends(struct engine_worker *worker)
-{
-	if (worker->request == NULL)
-		return;
-	ring_producer_destroy(&worker->producer);
-	completion_reader_destroy(&worker->reader);
-	munmap(worker->request, RING_LARGE_OFFSET + ENGINE_LARGE);
-	munmap(worker->completion, completion_object_size());
-	worker->request = worker->completion = NULL;
 }
 
 void engine_fixture_worker_dies(struct engine_fixture *f, unsigned index)
@@ -142,7 +143,6 @@ void engine_fixture_daemon_dies(struct engine_fixture *f, bool cut)
 	for (unsigned i = 0; i < ENGINE_WORKERS; i++) {
 		if (f->workers[i].request == NULL)
 			continue;
-		worker_ends(&f->workers[i]);
 		engine_fixture_worker_starts(f, i);
 	}
 }

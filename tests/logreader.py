@@ -5,9 +5,10 @@
 
 It only reads, and concludes what recovery must conclude at the daemon's start after a death of processes (or after an end of the machine: another boot token): which topics there
 are, with which configuration, head, records and losses. Batches of class `ephemeral` are left out: the daemon's end takes them. Footers of sealed files say where these end, and are held
-against the frames that they index (Image.footers); nothing else is taken from them.
+against the frames that they index (Image.footers); the control entries of a frame that is damaged are taken from them, and nothing else.
 """
 
+import collections
 import json
 import os
 import re
@@ -79,7 +80,7 @@ class File:
     def __init__(self, name, raw):
         self.name, self.kind, self.id, self.bytes = name, name[0], int(name[1:], 16), raw
         self.salvaged, self.first_lsn, self.number, self.predecessor, self.frontier, self.boot, self.chain = False, 0, 0, 0, 0, b"", None
-        self.frames_end = 1 << 62
+        self.frames_end, self.controls = 1 << 62, []  # of a sealed file
         header = raw[:512]
         self.zero = not any(header)
         self.valid = not self.zero and self._header(header)
@@ -205,6 +206,9 @@ def config_of(raw):
             "dead_letter": raw[72:72 + dead].decode() if flags & 32 else None}
 
 
+Indexed = collections.namedtuple("Indexed", "lsn end entries")  # what a footer has of a frame
+
+
 class Image:
     """The state that a start finds. `boot`: the token of now, None for that of the last run; `conclude` False: what the log says, without what this start would add."""
 
@@ -267,6 +271,7 @@ class Image:
         if not file.valid or not newest and footer.end_lsn != file.end:
             return
         file.frames_end, at, frames = 512 + footer.end_lsn - file.first_lsn, 512, []
+        file.controls = footer.controls()
         try:
             while at < file.frames_end:
                 frames.append(Frame(file, at, file.frames_end, file.first_lsn + at - 512, 1 << 30))
@@ -337,19 +342,31 @@ class Image:
 
     def _walk(self, file, newest):
         limit, offset = self._limit(file), 512
+        begins = limit  # of a hole
         for frame in self._frames(file, limit):
             # Behind the frontier a frame counts only when it is whole.
             if frame is None or (frame.end > self.frontier and not frame.whole):
                 self._hole_begins(file, offset, limit, newest)
-                offset = offset if frame is None else frame.offset + frame.length
+                begins, offset = offset, offset if frame is None else frame.offset + frame.length
                 continue
+            self._indexed(file, begins, frame.offset)
             self._hole_ends(frame)
+            begins = limit
             self._apply(frame)
             self.frames += 1
             self.place, offset = frame.end, frame.offset + frame.length
             self.clean = frame.entries[0][0] == SYNC_MARK and bool(frame.entries[0][1] & 1)
         if not newest and file.first_lsn + offset - 512 < file.end:
             self._hole_begins(file, offset, limit, newest)
+
+        self._indexed(file, begins, limit)
+
+    def _indexed(self, file, begins, ends):
+        """The control entries of frames that are gone stand in the footer too."""
+        for lsn, _, _, kind, entry in file.controls:
+            if begins <= 512 + lsn - file.first_lsn < ends:
+                flags, = struct.unpack_from("<H", entry, 2)
+                self._apply(Indexed(lsn, lsn, [(kind, flags, entry[8:])]))
 
     def _hole_begins(self, file, offset, limit, newest):
         rest = file.bytes[offset:limit]

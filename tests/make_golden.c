@@ -311,6 +311,7 @@ static struct memory_world *make_sealed(void)
 		assert(job.result == ERR_OK);
 		log_sealed(m.log, &job);
 		free(job.topics);
+		free(job.keys);
 		if (log_sealed_entry(m.log, &said)) {
 			frame(&m, &said, 1, NULL, 0, 0);
 			log_sealed_noted(m.log, said.file.id);

@@ -21,6 +21,7 @@
 #include "common/record.h"
 #include "logd/engine.h"
 #include "tests/memory_world.h"
+#include "worker/segment_index.h"
 
 enum { EXTENTS = 64, SLOTS = 512, FILE_MOST = 1 << 26, FILES_MOST = 256 };
 
@@ -80,7 +81,7 @@ static void list_batch(FILE *out, const uint8_t *records, const struct entry *ba
 	}
 }
 
-static void list_extent(FILE *out, const struct machine *machine, const struct extent *extent)
+static void list_extent(FILE *out, const struct machine *machine, const struct extent *extent, bool sealed)
 {
 	const struct ops *ops = memory_world_ops(machine->files);
 	struct file_name name = { .kind = 'w' };
@@ -102,21 +103,71 @@ static void list_extent(FILE *out, const struct machine *machine, const struct e
 	    entry_decode(&batch, frame + extent->entry, extent->length - extent->entry) == ERR_OK && batch.type == ENTRY_BATCH &&
 	    batch.batch.first_seq == extent->first_seq)
 		list_batch(out, frame + batch.batch.records_offset, &batch);
+	else if (sealed) /* its frames are not read at a start; a reader announces what it meets */
+		fprintf(out, "lost %" PRIu64 " %" PRIu64 " %u %u\n", extent->first_seq, extent->first_seq + extent->count - 1, REASON_CORRUPT, 0U);
 	else
 		fprintf(out, "wrong extent of seq %" PRIu64 "\n", extent->first_seq);
 	free(frame);
 }
 
+struct sealed_bytes {
+	const uint8_t *bytes;
+	uint64_t size;
+};
+
+static enum error sealed_bytes(void *context, uint64_t offset, uint64_t length, uint64_t ahead, const uint8_t **bytes)
+{
+	const struct sealed_bytes *file = context;
+
+	(void)ahead;
+	if (offset > file->size || length > file->size - offset)
+		return ERR_CORRUPT;
+	*bytes = file->bytes + offset;
+	return ERR_OK;
+}
+
+/* As a worker does: by the footer, or by the frames where the footer does not check. */
+static void list_segment(FILE *out, const struct machine *machine, const struct segment *segment, uint64_t id)
+{
+	struct segment_search search = { 0 };
+	struct segment_hints *hints;
+	struct extent extents[EXTENTS];
+	struct catalogue_file file;
+	struct sealed_bytes sealed;
+	const struct segment_bytes source = { sealed_bytes, &sealed };
+	unsigned count;
+
+	assert(segment_hints_create(&hints) == ERR_OK && catalogue_file(machine->now, segment->file, &file) == ERR_OK);
+	sealed.bytes = memory_world_file(machine->files, &(struct file_name){ .kind = 'w', .id = file.id }, &sealed.size);
+	for (uint64_t seq = segment->first_seq; sealed.bytes != NULL && seq <= segment->last_seq;) {
+		const struct segment_wanted wanted = { segment, &file, id, seq };
+		if (segment_index_find(&search, hints, &wanted, &source, extents, EXTENTS, &count) != ERR_OK)
+			break;
+		for (unsigned i = 0; i < count; i++) {
+			list_extent(out, machine, &extents[i], true);
+			seq = extents[i].first_seq + extents[i].count;
+		}
+	}
+	segment_hints_destroy(&hints);
+}
+
 static void list_records(FILE *out, const struct machine *machine, uint32_t slot, uint64_t id)
 {
 	struct extent extents[EXTENTS];
+	struct segment segments[EXTENTS];
 	uint64_t next = 1;
 	unsigned count;
 
 	while (catalogue_extents(machine->now, slot, id, next, extents, EXTENTS, &count) == ERR_OK && count > 0) {
 		for (unsigned i = 0; i < count; i++)
-			list_extent(out, machine, &extents[i]);
+			list_extent(out, machine, &extents[i], false);
 		next = extents[count - 1].first_seq + extents[count - 1].count;
+	}
+	next = 1;
+	while (catalogue_segments(machine->now, slot, id, next, segments, EXTENTS, &count) == ERR_OK && count > 0) {
+		for (unsigned i = 0; i < count; i++)
+			list_segment(out, machine, &segments[i], id);
+		next = segments[count - 1].last_seq + 1;
 	}
 }
 

@@ -104,15 +104,8 @@ def manager_at_an_abstract_name_hears_the_same(_):
 @case
 def ready_is_said_only_when_the_recovery_is_done(_):
     def body(server, manager, root):
-        program, gate = gated_programs(root)
-        os.environ["TOPICSD"], usual = program, os.environ.get("TOPICSD")
-        try:
-            server.spawn()
-        finally:
-            if usual is None:
-                del os.environ["TOPICSD"]
-            else:
-                os.environ["TOPICSD"] = usual
+        server.program, gate = gated_programs(root)
+        server.spawn()
         until(lambda: os.path.exists(server.port_file), what="the port file")
         with open(server.port_file) as f:
             server.port = int(f.read().strip().rpartition(":")[2])

@@ -135,7 +135,7 @@ def directory(path):
 
 def base_images(root, wanted):
     images = {name: directory(os.path.join(GOLDEN, name)) for name in ("clean", "killed", "recovered", "void")}
-    subprocess.run([os.path.join(PROGRAMS, "simulate"), "--states", "900", "--seed", "2", "--images", root], stdout=subprocess.DEVNULL, check=True)
+    subprocess.run([os.path.join(PROGRAMS, "simulate"), "--states", "17833", "--seed", "2", "--images", root], stdout=subprocess.DEVNULL, check=True)
     states = sorted(os.listdir(root), key=int)
     sized = [(n, directory(os.path.join(root, n))) for n in states]
     small = [(n, files) for n, files in sized if sum(len(raw.rstrip(b"\0")) for raw in files.values()) > 4000 and sum(map(len, files.values())) < 120000]

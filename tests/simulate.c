@@ -394,6 +394,11 @@ static struct sim_failure make_failure(uint64_t seed, enum sim_op op, uint64_t n
 	return failure;
 }
 
+static bool enough(const struct simulation *sim)
+{
+	return sim->tally->states >= sim->states_wanted || sim->tally->failures >= sim->failures_wanted;
+}
+
 /* The n-th call of each kind fails, once or from then on: some of them, or with --every all. */
 static void run_failures(struct simulation *sim, const uint64_t *seen)
 {
@@ -402,7 +407,7 @@ static void run_failures(struct simulation *sim, const uint64_t *seen)
 
 	for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
 		uint64_t count = sim->every > 0 ? 2 * seen[ops[i]] : FAILURES_EACH;
-		for (uint64_t k = 0; k < count && seen[ops[i]] > 0; k++) {
+		for (uint64_t k = 0; k < count && seen[ops[i]] > 0 && !enough(sim); k++) {
 			uint64_t nth = sim->every > 0 ? k / 2 : sim_draw(&random, seen[ops[i]]);
 			struct sim_failure failure = make_failure(sim->seed, ops[i], nth, k % 2 != 0);
 			label_failure(sim, &failure);
@@ -501,7 +506,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "simulate: no case is called %s\n", only);
 		return 2;
 	}
-	for (; only == NULL && sim.tally->states < sim.states_wanted && sim.tally->failures < sim.failures_wanted; seed++)
+	for (; only == NULL && !enough(&sim); seed++)
 		run_seed(&sim, seed);
 	figures = sim.tally->figures;
 	printf("%llu crash states at %llu crash points of %llu runs in %.1f s\n", (unsigned long long)sim.tally->states,

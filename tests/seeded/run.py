@@ -18,7 +18,7 @@ import time
 
 import rows
 
-SIMULATE = ("tests/simulate", ["--states", "30000", "--failures", "1"])
+SIMULATE = ("tests/simulate", ["--states", "64000", "--failures", "1"])
 ENGINE, FAULTS, RECOVER, UNREADABLE = (("tests/test_engine" + name, []) for name in ("", "_faults", "_recover", "_unreadable"))
 LOG, LOG_RECOVER, FRAME = (("tests/test_" + name, []) for name in ("log", "log_recover", "frame"))
 

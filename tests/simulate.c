@@ -71,6 +71,11 @@ static void report(struct simulation *sim, const struct sim_oracle *oracle)
 		sim_oracle_print(oracle, stderr);
 }
 
+static bool enough(const struct simulation *sim)
+{
+	return sim->tally->states >= sim->states_wanted || sim->tally->failures >= sim->failures_wanted;
+}
+
 static void explore(void *context, const struct sim_call *call);
 
 static void judged(struct simulation *sim, char **text)
@@ -279,7 +284,7 @@ static void explore(void *context, const struct sim_call *call)
 	struct simulation *sim = context;
 	uint64_t choice = sim->seed * 1000003 + call->number;
 
-	if (sim->has_case ? call->number != sim->case_call : sim_random(&choice) % sim->explore_one_in != 0)
+	if (sim->has_case ? call->number != sim->case_call : sim_random(&choice) % sim->explore_one_in != 0 || enough(sim))
 		return;
 	sim->tally->crash_points++;
 	for (unsigned i = 0; i < VARIANTS; i++) {
@@ -392,11 +397,6 @@ static struct sim_failure make_failure(uint64_t seed, enum sim_op op, uint64_t n
 	failure.error = sim_draw(&random, 3) == 0 && op != SIM_SYNC && op != SIM_OPEN && op != SIM_PREAD ? ENOSPC : EIO;
 	failure.part = (size_t)sim_draw(&random, 2000);
 	return failure;
-}
-
-static bool enough(const struct simulation *sim)
-{
-	return sim->tally->states >= sim->states_wanted || sim->tally->failures >= sim->failures_wanted;
 }
 
 /* The n-th call of each kind fails, once or from then on: some of them, or with --every all. */

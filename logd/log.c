@@ -153,12 +153,17 @@ enum error log_append(struct log *log, struct frame_head *head, uint64_t last_to
 	return ERR_OK;
 }
 
-/* What failed was never written: it is gone, and a new file goes on after the last frame that was. */
-static void write_failed(struct log *log)
+static void drop_gathered(struct log *log)
 {
 	log_chunks_cut(log, log->written.lsn);
 	log->appended = log->written;
 	log->reserved = NULL;
+}
+
+/* What failed was never written: it is gone, and a new file goes on after the last frame that was. */
+static void write_failed(struct log *log)
+{
+	drop_gathered(log);
 	if (log->options.kind == 'e')
 		log->e_left = true;
 	else
@@ -171,8 +176,11 @@ enum error log_write(struct log *log)
 
 	if (log->recovering || log->appended.lsn == log->written.lsn)
 		return ERR_OK;
-	if (log->state == LOG_READ_ONLY)
+	if (log->state == LOG_READ_ONLY) {
+		/* Gathered when the log was given up: never to be written, so it may not stand in the way of the other log. */
+		drop_gathered(log);
 		return ERR_READ_ONLY;
+	}
 	if (log->leave != LEAVE_NONE)
 		return ERR_AGAIN;
 	error = log_chunks_write(log, log->written.lsn);

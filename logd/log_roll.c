@@ -31,6 +31,8 @@ static unsigned prepared_of_size(const struct log *log, uint64_t size)
 static enum error not_prepared(struct log *log)
 {
 	if (log->prepare_failures >= PREPARE_FAILURES_MAX) {
+		if (log->appended.lsn != log->written.lsn)
+			return ERR_AGAIN; /* what is gathered has its place: it is written first */
 		log->state = LOG_READ_ONLY;
 		return ERR_READ_ONLY;
 	}

@@ -53,8 +53,8 @@ def compare(folder):
     return ""
 
 
-STATES = 100000  # in all
-LANES = 1        # simulators side by side, far apart in their seeds
+STATES = 200000  # in all
+LANES = 2        # simulators side by side, far apart in their seeds
 SEEDS_APART = 1000000
 
 

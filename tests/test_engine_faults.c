@@ -279,6 +279,37 @@ static void file_that_is_not_prepared_in_time_makes_requests_wait(void **state)
 	assert_int_equal(engine_numbers(f, "e").head, 26);
 }
 
+/* What was gathered when the log is given up has its place and is written; nothing of it may stand in the way of the other ring's requests either. */
+static void log_that_is_given_up_for_want_of_a_next_file_answers_both_rings(void **state)
+{
+	enum { EACH = 16, ROUNDS = 40 };
+	struct engine_fixture *f = *state;
+	uint64_t ids[EACH], guess, other;
+	unsigned done = 0, refused = 0;
+
+	make_topic(f, "t", DURABILITY_MEMORY);
+	make_topic(f, "e", DURABILITY_EPHEMERAL);
+	guess = engine_append(f, "e", 1, &(struct append_options){ .worker = 1 });
+	assert_int_equal(engine_answered(f, guess)->status, ERR_OK);
+	memory_world_fail(f->world, MEMORY_PREPARE, 0, EIO, true);
+	for (unsigned i = 0; i < ROUNDS && refused == 0; i++) {
+		engine_pass(f, 1100000);
+		for (unsigned k = 0; k < EACH; k++)
+			ids[k] = engine_append(f, "t", 1, &(struct append_options){ .bytes = 30000 });
+		other = engine_append(f, "e", 1, &(struct append_options){ .worker = 1 });
+		for (unsigned k = 0; k < EACH; k++) {
+			const struct completion *answer = engine_answered(f, ids[k]);
+			assert_true(answer->status == ERR_READ_ONLY || (answer->status == ERR_OK && refused == 0));
+			done += answer->status == ERR_OK;
+			refused += answer->status == ERR_READ_ONLY;
+		}
+		assert_int_equal(engine_answered(f, other)->status, ERR_OK);
+	}
+	assert_in_range(refused, 1, EACH - 1); /* some of that round were gathered before */
+	assert_int_equal(engine_numbers(f, "t").head, 2 + done);
+	assert_int_equal(atomic_load(&f->status->state), LOGD_READ_ONLY);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -292,6 +323,7 @@ int main(void)
 		TEST(storage_that_fails_for_good_gets_commit_unknown_then_read_only),
 		TEST(full_disk_refuses_writes_takes_deletes_and_recovers_by_itself),
 		TEST(file_that_is_not_prepared_in_time_makes_requests_wait),
+		TEST(log_that_is_given_up_for_want_of_a_next_file_answers_both_rings),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

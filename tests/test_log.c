@@ -381,6 +381,29 @@ static void sticky_sync_failure_turns_read_only_and_keeps_what_was_proven(void *
 	fixture_saw(f, 1, 2);
 }
 
+/* What was gathered when the file could not be left is nobody's any more: it may not look as if it still waited to be written. */
+static void read_only_log_gathers_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_write(f, 300);
+	fixture_sync(f);
+	fixture_write(f, 300);
+	memory_world_fail(f->world, MEMORY_SYNC, 0, EIO, true);
+	assert_true(log_sync_start(f->log));
+	assert_int_equal(fixture_append(f, 100, false), ERR_OK);
+	while (fixture_jobs(f))
+		;
+	assert_int_equal(log_state(f->log), LOG_READ_ONLY);
+	assert_true(log_appended(f->log) > log_written(f->log));
+	assert_int_equal(log_write(f->log), ERR_READ_ONLY);
+	assert_true(log_appended(f->log) == log_written(f->log));
+	memory_world_no_faults(f->world);
+	fixture_die(f);
+	assert_int_equal(fixture_start(f), ERR_OK);
+	fixture_saw(f, 1, 2);
+}
+
 static void leaving_without_space_waits_for_it(void **state)
 {
 	struct fixture *f = *state;
@@ -583,6 +606,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(failed_sync_is_not_tried_again_and_its_frames_move, setup, teardown),
 		cmocka_unit_test_setup_teardown(leaving_moves_a_tail_larger_than_a_file_into_one_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(sticky_sync_failure_turns_read_only_and_keeps_what_was_proven, setup, teardown),
+		cmocka_unit_test_setup_teardown(read_only_log_gathers_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(leaving_without_space_waits_for_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(leaving_that_finds_no_space_for_its_copies_waits_for_the_next_tick, setup, teardown),
 		cmocka_unit_test_setup_teardown(leaving_that_finds_no_space_for_its_header_waits_for_the_next_tick_and_has_synced_what_was_written, setup, teardown),

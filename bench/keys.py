@@ -10,7 +10,6 @@ answered as repeats by files that were sealed long ago.
 import argparse
 import json
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -62,7 +61,7 @@ def main():
             print("key %d: first_seq %d, deduped %s, %.2f ms" % (number, answer["first_seq"], answer["deduped"], answer["performance"]["server_total_ms"]))
         server.stop()
     finally:
-        shutil.rmtree(bench.root, ignore_errors=True)
+        bench.close()
 
 
 if __name__ == "__main__":

@@ -80,6 +80,8 @@ class Process:
         return total / 1024
 
     def stop(self):
+        if self.log.closed:
+            return
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(20)
@@ -94,6 +96,16 @@ class Bench:
         self.root = tempfile.mkdtemp(prefix="topics-bench-", dir=args.data)
         self.load = os.path.join(args.build, "bench/load")
         self.names = self.starts = 0
+        self.processes = []
+
+    def started(self, *words):
+        self.processes.append(Process(*words))
+        return self.processes[-1]
+
+    def close(self):
+        for process in self.processes:
+            process.stop()
+        shutil.rmtree(self.root, ignore_errors=True)
 
     def path(self, name):
         return os.path.join(self.root, name)
@@ -108,7 +120,7 @@ class Bench:
         self.starts += 1
         port_file = self.path("server-port%d" % self.starts)
         env.update(TOPICS_PORT="0", TOPICS_PORT_FILE=port_file, TOPICS_DATA_DIR=data)
-        return Process([os.path.join(self.args.build, "supervisor/topicsd")], env, port_file, self.path("server-log%d" % self.starts))
+        return self.started([os.path.join(self.args.build, "supervisor/topicsd")], env, port_file, self.path("server-log%d" % self.starts))
 
     def baseline(self, answer):
         """E and P: answers `answer` to everything."""
@@ -116,12 +128,16 @@ class Bench:
         body, port_file = self.path("answer%d" % self.names), self.path("port%d" % self.names)
         with open(body, "wb") as f:
             f.write(answer)
-        return Process([os.path.join(self.args.build, "bench/answer"), body, port_file], None, port_file, self.path("log%d" % self.names))
+        return self.started([os.path.join(self.args.build, "bench/answer"), body, port_file], None, port_file, self.path("log%d" % self.names))
 
-    def drive(self, server, **options):
-        command = [self.load, "--port", str(server.port), "--seconds", str(self.args.seconds)]
+    def command(self, server, seconds, options):
+        command = [self.load, "--port", str(server.port), "--seconds", str(seconds)]
         for name, value in options.items():
             command += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
+        return command
+
+    def drive(self, server, **options):
+        command = self.command(server, self.args.seconds, options)
         before = server.cpu_seconds()
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
         if done.returncode not in (0, 1) or not done.stdout:
@@ -134,10 +150,7 @@ class Bench:
 
     def drive_all(self, server, **options):
         """As drive, until all requests have been answered."""
-        command = [self.load, "--port", str(server.port), "--seconds", "100000"]
-        for name, value in options.items():
-            command += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+        done = subprocess.run(self.command(server, 100000, options), stdout=subprocess.PIPE, check=True)
         return json.loads(done.stdout)
 
     def status(self, server, path):
@@ -260,7 +273,7 @@ def main():
         for table in args.only.split(","):
             getattr(bench, table)()
     finally:
-        shutil.rmtree(bench.root, ignore_errors=True)
+        bench.close()
 
 
 if __name__ == "__main__":

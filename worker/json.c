@@ -301,20 +301,12 @@ enum error json_object(const uint8_t *body, size_t length, size_t base, unsigned
 			return fail(error, base + json_walk_offset(&walk), NULL, walk.problem);
 		return fail(error, base, NULL, "the body must be a JSON object");
 	}
-	walk.at++;
-	walk.depth++;
-	json_walk_space(&walk);
-	bool more = walk.at < walk.end && *walk.at != '}';
+	bool more = json_walk_enter(&walk, '}');
 	while (more) {
 		enum error result = member(&walk, fields, field_count, &seen, base, error);
 		if (result != ERR_OK)
 			return result;
-		json_walk_space(&walk);
-		more = walk.at < walk.end && *walk.at == ',';
-		if (more) {
-			walk.at++;
-			json_walk_space(&walk);
-		}
+		more = json_walk_more(&walk);
 	}
 	if (!json_walk_expect(&walk, '}', "a ',' or '}' is missing here"))
 		return fail(error, base + json_walk_offset(&walk), NULL, walk.problem);

@@ -28,6 +28,26 @@ static inline void json_walk_space(struct json_walk *walk)
 		walk->at++;
 }
 
+/* Into the object or array that stands here; whether anything stands in it before `close`. */
+static inline bool json_walk_enter(struct json_walk *walk, uint8_t close)
+{
+	walk->at++;
+	walk->depth++;
+	json_walk_space(walk);
+	return walk->at < walk->end && *walk->at != close;
+}
+
+/* Behind a member or an element: past the comma, if another one follows. */
+static inline bool json_walk_more(struct json_walk *walk)
+{
+	json_walk_space(walk);
+	if (walk->at == walk->end || *walk->at != ',')
+		return false;
+	walk->at++;
+	json_walk_space(walk);
+	return true;
+}
+
 /* Passes over the byte `c`, or fails with `problem`. */
 static inline bool json_walk_expect(struct json_walk *walk, uint8_t c, const char *problem)
 {

@@ -87,20 +87,12 @@ static enum error take_record(struct scan *scan, struct json_walk *walk, struct 
 		return fail(error, ERR_INVALID_REQUEST, began, "a record must be an object");
 	if (walk->depth >= JSON_DEPTH_MAX)
 		return fail(error, ERR_INVALID_REQUEST, began, "nesting is deeper than 128");
-	walk->at++;
-	walk->depth++;
-	json_walk_space(walk);
-	bool more = walk->at < walk->end && *walk->at != '}';
+	bool more = json_walk_enter(walk, '}');
 	while (more) {
 		enum error result = take_member(scan, walk, &parts, error);
 		if (result != ERR_OK)
 			return result;
-		json_walk_space(walk);
-		more = walk->at < walk->end && *walk->at == ',';
-		if (more) {
-			walk->at++;
-			json_walk_space(walk);
-		}
+		more = json_walk_more(walk);
 	}
 	if (!json_walk_expect(walk, '}', "a ',' or '}' is missing here"))
 		return malformed(walk, error);
@@ -117,22 +109,14 @@ static enum error take_records(void *context, struct json_walk *walk, struct jso
 	struct scan *scan = context;
 	if (walk->at == walk->end || *walk->at != '[')
 		return fail(error, ERR_INVALID_REQUEST, json_walk_offset(walk), "'records' must be an array");
-	walk->at++;
-	walk->depth++;
-	json_walk_space(walk);
-	bool more = walk->at < walk->end && *walk->at != ']';
+	bool more = json_walk_enter(walk, ']');
 	while (more) {
 		if (scan->scanned->count == scan->settings->max_batch_records)
 			return fail(error, ERR_BATCH_TOO_LARGE, json_walk_offset(walk), "the batch has too many records");
 		enum error result = take_record(scan, walk, error);
 		if (result != ERR_OK)
 			return result;
-		json_walk_space(walk);
-		more = walk->at < walk->end && *walk->at == ',';
-		if (more) {
-			walk->at++;
-			json_walk_space(walk);
-		}
+		more = json_walk_more(walk);
 	}
 	if (!json_walk_expect(walk, ']', "a ',' or ']' is missing here"))
 		return malformed(walk, error);

@@ -12,7 +12,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness import cases  # noqa: E402
 from harness.cases import case, same, truth  # noqa: E402
-from harness.faults import CLASSES, World, link_of, until  # noqa: E402
+from harness.faults import CLASSES, link_of, until, with_world  # noqa: E402
 from harness.server import topicsd_path  # noqa: E402
 
 BREAKING = ("noise", "bad-length", "short-length", "bad-body", "bad-count", "bad-name", "past-limit", "forged-name", "tail-back", "tail-ahead", "published-ahead",
@@ -74,15 +74,8 @@ class Neighbour:
         self.thread.join(20)
 
 
-def with_world(programs, body):
-    world = World(faults=False, program=os.path.join(programs.folder, "topicsd"), TOPICS_WORKERS=2)
-    try:
-        body(world)
-        world.restart()
-    except Exception as problem:
-        raise AssertionError("%s\n%s" % (problem, world.server.tail(1500)))
-    finally:
-        world.close()
+def beside_hostile(programs, body):
+    with_world(body, faults=False, program=os.path.join(programs.folder, "topicsd"), TOPICS_WORKERS=2)
 
 
 @case
@@ -105,7 +98,7 @@ def worker_that_breaks_its_ring_is_replaced_and_its_neighbour_sees_nothing(progr
             world.check()
         # From its second death in a minute on a worker is started later and later, but it is started.
         until(lambda: len(world.server.workers()) == 2, seconds=30, what="two workers")
-    with_world(programs, body)
+    beside_hostile(programs, body)
 
 
 @case
@@ -123,7 +116,7 @@ def worker_that_floods_and_reads_no_answer_holds_up_itself_alone(programs):
         os.kill(bad, 9)
         until(lambda: len(world.server.workers()) == 2 and bad not in world.server.workers(), what="a new worker in its place")
         world.check()
-    with_world(programs, body)
+    beside_hostile(programs, body)
 
 
 @case
@@ -137,7 +130,7 @@ def shared_objects_cannot_be_resized_and_those_of_others_not_be_written(programs
                 truth(result in ("EPERM", "EACCES", "EINVAL") if what.startswith(("shrink", "grow")) else result in ("EPERM", "EACCES"), line)
         same([world.append(cls) for cls in CLASSES], [200] * 4, "writes afterwards")
         world.check()
-    with_world(programs, body)
+    beside_hostile(programs, body)
 
 
 @case
@@ -154,7 +147,7 @@ def late_writes_of_a_dead_worker_reach_nobody(programs):
             programs.report(bad, "late writes done")
         truth(heads[0] == heads[1] < 100, "late writes that were taken: %r" % heads)
         world.check()
-    with_world(programs, body)
+    beside_hostile(programs, body)
 
 
 if __name__ == "__main__":

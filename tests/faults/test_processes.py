@@ -13,7 +13,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness import cases  # noqa: E402
 from harness.cases import case, same, truth  # noqa: E402
-from harness.faults import ABORT, CLASSES, STICKY, World, link_of, until  # noqa: E402
+from harness.faults import ABORT, CLASSES, STICKY, link_of, until, with_world  # noqa: E402
 from harness.server import send  # noqa: E402
 
 
@@ -25,17 +25,6 @@ def state_of(pid):
 def stop(pid):
     os.kill(pid, signal.SIGSTOP)
     until(lambda: state_of(pid) == "T", what="its stop")
-
-
-def with_world(body, **settings):
-    world = World(**settings)
-    try:
-        body(world)
-        world.restart()
-    except Exception as problem:
-        raise AssertionError("%s\n%s" % (problem, world.server.tail(1500)))
-    finally:
-        world.close()
 
 
 @case

@@ -144,4 +144,16 @@ def link_of(world, worker, answers=True):
     return until(try_one, what="a connection to worker %d" % worker)
 
 
-__all__ = ["ABORT", "CLASSES", "HANG", "SHORT", "STICKY", "Plan", "World", "errno", "link_of", "until"]
+def with_world(body, **settings):
+    """The body in a world of its own, then a death of all and a start that finds everything."""
+    world = World(**settings)
+    try:
+        body(world)
+        world.restart()
+    except Exception as problem:
+        raise AssertionError("%s\n%s" % (problem, world.server.tail(1500)))
+    finally:
+        world.close()
+
+
+__all__ = ["ABORT", "CLASSES", "HANG", "SHORT", "STICKY", "Plan", "World", "errno", "link_of", "until", "with_world"]

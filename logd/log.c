@@ -205,6 +205,12 @@ void log_settled(struct log *log)
 	log->settling = false;
 }
 
+void log_answered(struct log *log, uint64_t lsn)
+{
+	if (lsn > log->e_answered)
+		log->e_answered = lsn;
+}
+
 uint64_t log_appended(const struct log *log)
 {
 	return log->appended.lsn;

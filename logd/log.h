@@ -142,6 +142,11 @@ enum error log_recover_finish(struct log *log);
  */
 void log_settled(struct log *log);
 
+/* 'e': every frame that ends at or before `lsn` has been published and its answer posted. That is the frontier which frames and headers record there (ARCHITECTURE §4): written is not
+ * enough, since logd may die between the write and the answer (I-8). An LSN that is
+ * not past the last one changes nothing. */
+void log_answered(struct log *log, uint64_t lsn);
+
 /* ---- appending ---- */
 
 /*

@@ -250,7 +250,7 @@ enum error log_file_write_header(struct log *log, struct log_file *file)
  * header. */
 uint64_t log_recorded_frontier(const struct log *log)
 {
-	uint64_t frontier = log->options.kind == 'e' ? log->written.lsn : log->synced.lsn;
+	uint64_t frontier = log->options.kind == 'e' ? log->e_answered : log->synced.lsn;
 
 	return log->settling && frontier > log->settling_frontier ? log->settling_frontier : frontier;
 }

@@ -154,6 +154,7 @@ struct log {
 	struct log_point fresh_from; /* what stands before its first frame */
 	bool recovering;           /* between log_recover and the end of log_recover_finish: frames go to memory only */
 	bool e_left;               /* 'e': a write failed, the next frame begins a new file */
+	uint64_t e_answered;       /* 'e': LSN up to which every frame has been answered */
 	struct log_recovery recovery;
 	bool settling;             /* from log_recover to log_settled: `settling_frontier` is what is recorded */
 	uint64_t settling_frontier;

@@ -461,6 +461,7 @@ enum error log_recover(struct log *log, const struct log_visitor *visitor, struc
 		error = end_of_log(&walk);
 	recovered->frontier = walk.frontier;
 	recovered->clean = !error && walk.last_clean;
+	log->e_answered = log->written.lsn; /* once it is settled; until then settling_frontier stands before it */
 	free(walk.entries);
 	free(order.checkpoints);
 	log_scan_free(&walk.scan);

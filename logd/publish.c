@@ -266,6 +266,8 @@ static void let_go(struct engine *engine, struct pending *pending)
 void publish_pass(struct engine *engine)
 {
 	struct pending *done = NULL, **done_end = &done, **at = &engine->unpublished_first;
+	uint64_t answered = 0;
+	bool ephemeral_waits = false;
 	assert(engine->group_first == NULL); /* what gathers has been written, or undone */
 	engine->pass++;
 	while (*at != NULL) {
@@ -273,10 +275,13 @@ void publish_pass(struct engine *engine)
 		if (!ready(engine, pending)) {
 			if (pending->topic != NULL)
 				pending->topic->blocked_pass = engine->pass;
+			ephemeral_waits = ephemeral_waits || pending->ephemeral;
 			at = &pending->next;
 			continue;
 		}
 		*at = pending->next;
+		if (pending->ephemeral && !ephemeral_waits)
+			answered = pending->end;
 		publish(engine, pending);
 		*done_end = pending;
 		done_end = &pending->next;
@@ -293,6 +298,7 @@ void publish_pass(struct engine *engine)
 		if (pending->ephemeral || pending->synced)
 			let_go(engine, pending);
 	}
+	log_answered(engine->ephemeral, ephemeral_waits ? answered : log_written(engine->ephemeral));
 	wake_rings(engine);
 }
 

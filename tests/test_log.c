@@ -585,6 +585,33 @@ static void ephemeral_write_that_fails_goes_on_in_a_new_object(void **state)
 	fixture_free(&f);
 }
 
+/* Written is not answered: logd may die in between, and the next one has to find the frame unproven (I-8). */
+static void ephemeral_frames_record_what_was_answered(void **state)
+{
+	struct fixture f;
+	uint64_t answered;
+
+	(void)state;
+	fixture_init(&f, 1, 'e', SMALL_FILE);
+	assert_int_equal(fixture_start(&f), ERR_OK);
+	fixture_write(&f, 100);
+	fixture_write(&f, 100);
+	answered = f.places[1].lsn + f.places[1].length;
+	log_answered(f.log, answered);
+	log_answered(f.log, f.places[1].lsn); /* it does not go back */
+	fixture_write(&f, 100);
+	fixture_die(&f);
+	assert_int_equal(fixture_start(&f), ERR_OK);
+	assert_true(f.recovered.frontier == answered);
+	fixture_saw(&f, 1, 3);
+	fixture_write(&f, 100); /* by now all that was found has been answered */
+	answered = f.places[3].lsn + f.places[3].length;
+	fixture_die(&f);
+	assert_int_equal(fixture_start(&f), ERR_OK);
+	assert_true(f.recovered.frontier == answered);
+	fixture_free(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -615,6 +642,7 @@ int main(void)
 		cmocka_unit_test(ephemeral_log_evicts_its_oldest_file_and_says_every_frame),
 		cmocka_unit_test(ephemeral_log_goes_on_in_a_new_object_after_a_death),
 		cmocka_unit_test(ephemeral_write_that_fails_goes_on_in_a_new_object),
+		cmocka_unit_test(ephemeral_frames_record_what_was_answered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -508,3 +508,45 @@ unsigned engine_losses(struct engine_fixture *f, const char *topic, struct loss 
 	}
 	return count;
 }
+
+/* ---- for cmocka ---- */
+
+int engine_setup(void **state)
+{
+	struct engine_fixture *f = engine_fixture_create(2);
+
+	*state = f;
+	return engine_fixture_start(f, true, false) != ERR_OK;
+}
+
+int engine_teardown(void **state)
+{
+	engine_fixture_destroy(*state);
+	return 0;
+}
+
+void engine_make_topic(struct engine_fixture *f, const char *topic, enum durability durability)
+{
+	struct topic_config config = engine_config(durability);
+
+	assert(engine_answered(f, engine_put(f, topic, &config))->status == ERR_OK);
+}
+
+void engine_logd_starts(struct engine_fixture *f)
+{
+	engine_fixture_logd_dies(f);
+	assert(engine_fixture_start(f, false, false) == ERR_OK);
+}
+
+void engine_daemon_starts(struct engine_fixture *f, bool cut)
+{
+	engine_fixture_daemon_dies(f, cut);
+	assert(engine_fixture_start(f, true, false) == ERR_OK);
+}
+
+void engine_assert_no_losses(struct engine_fixture *f, const char *topic)
+{
+	struct loss loss;
+
+	assert(engine_losses(f, topic, &loss, 1) == 0);
+}

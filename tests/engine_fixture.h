@@ -69,12 +69,19 @@ struct engine_fixture *engine_fixture_create(unsigned workers);
 enum error engine_fixture_start(struct engine_fixture *f, bool daemon_start, bool fault_death);
 void engine_fixture_destroy(struct engine_fixture *f);
 
+/* For cmocka: a fixture of two workers that has started, as *state; and its end. */
+int engine_setup(void **state);
+int engine_teardown(void **state);
+
 /* logd dies, nothing else does; engine_fixture_start(f, false, …) comes next. */
 void engine_fixture_logd_dies(struct engine_fixture *f);
 /* All processes die: rings, counters, status and the old catalogue are gone, and with `cut` what was not synced. */
 void engine_fixture_daemon_dies(struct engine_fixture *f, bool cut);
 /* engine_idle, engine_stop; then as daemon_dies. */
 enum error engine_fixture_stop(struct engine_fixture *f);
+/* The same, and the next start, which must go well. */
+void engine_logd_starts(struct engine_fixture *f);
+void engine_daemon_starts(struct engine_fixture *f, bool cut);
 /* A new process in the worker's place; the old one's ring is gone. */
 void engine_fixture_worker_dies(struct engine_fixture *f, unsigned worker);
 void engine_fixture_worker_starts(struct engine_fixture *f, unsigned worker);
@@ -102,6 +109,8 @@ const struct completion *engine_answered(struct engine_fixture *f, uint64_t id);
 bool engine_has_answer(const struct engine_fixture *f, uint64_t id);
 
 struct topic_config engine_config(enum durability durability);
+/* A topic that exists, with nothing waiting. */
+void engine_make_topic(struct engine_fixture *f, const char *topic, enum durability durability);
 
 /* What readers find. Slot -1: there is no such topic. */
 struct topic_numbers engine_numbers(struct engine_fixture *f, const char *topic);
@@ -109,5 +118,6 @@ struct topic_numbers engine_numbers(struct engine_fixture *f, const char *topic)
 bool engine_reads(struct engine_fixture *f, const char *topic, uint64_t first, uint32_t count, uint64_t id);
 /* The number of losses, and the `index`th. */
 unsigned engine_losses(struct engine_fixture *f, const char *topic, struct loss *losses, unsigned room);
+void engine_assert_no_losses(struct engine_fixture *f, const char *topic);
 
 #endif

@@ -271,3 +271,19 @@ void fixture_saw(const struct fixture *f, uint64_t from, uint64_t to)
 			assert_int_equal(f->seen[i].number, expected++);
 	assert_int_equal(expected, to + 1 > from ? to + 1 : from);
 }
+
+void fixture_cut(struct fixture *f, uint64_t seed)
+{
+	log_destroy(&f->log);
+	memory_world_power_cut(f->world, seed);
+}
+
+unsigned fixture_names(const struct fixture *f, uint8_t kind)
+{
+	struct file_name all[FIXTURE_NAMES];
+	unsigned count = memory_world_names(f->world, all, FIXTURE_NAMES), of_kind = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		of_kind += all[i].kind == kind;
+	return of_kind;
+}

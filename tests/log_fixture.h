@@ -8,7 +8,7 @@
 #include "logd/log.h"
 #include "tests/memory_world.h"
 
-enum { FIXTURE_SEEN = 4096, FIXTURE_TOPIC = 7 };
+enum { FIXTURE_SEEN = 4096, FIXTURE_TOPIC = 7, FIXTURE_NAMES = 256 };
 
 /* A frame that recovery showed. */
 struct seen_frame {
@@ -42,6 +42,10 @@ enum error fixture_recover(struct fixture *fixture);
 enum error fixture_start(struct fixture *fixture);
 /* The process dies; the next start is the test's. */
 void fixture_die(struct fixture *fixture);
+/* The machine does. */
+void fixture_cut(struct fixture *fixture, uint64_t seed);
+/* How many files of a kind there are. */
+unsigned fixture_names(const struct fixture *fixture, uint8_t kind);
 /* A frame of three records and about `bytes` of data; ERR_OK and its number is fixture->next - 1. */
 enum error fixture_append(struct fixture *fixture, uint32_t bytes, bool control);
 /* Appends and writes, doing jobs that it waits for. Asserts. */

@@ -9,28 +9,6 @@
 #include "common/counters.h"
 #include "tests/engine_fixture.h"
 
-static int setup(void **state)
-{
-	struct engine_fixture *f = engine_fixture_create(2);
-
-	*state = f;
-	return engine_fixture_start(f, true, false) != ERR_OK;
-}
-
-static int teardown(void **state)
-{
-	engine_fixture_destroy(*state);
-	return 0;
-}
-
-/* A topic that exists, with nothing waiting. */
-static void make_topic(struct engine_fixture *f, const char *topic, enum durability durability)
-{
-	struct topic_config config = engine_config(durability);
-
-	assert_int_equal(engine_answered(f, engine_put(f, topic, &config))->status, ERR_OK);
-}
-
 /* ---- appends ---- */
 
 static void first_append_makes_the_topic_and_is_visible_when_answered(void **state)
@@ -81,7 +59,7 @@ static void fsync_append_is_neither_answered_nor_visible_before_its_sync(void **
 	struct engine_fixture *f = *state;
 	uint64_t id;
 
-	make_topic(f, "t", DURABILITY_FSYNC);
+	engine_make_topic(f, "t", DURABILITY_FSYNC);
 	id = engine_append(f, "t", 2, NULL);
 	engine_one_round(f);
 	assert_false(engine_has_answer(f, id));
@@ -101,7 +79,7 @@ static void disk_and_memory_appends_are_answered_when_written(void **state)
 	for (enum durability durability = DURABILITY_MEMORY; durability <= DURABILITY_DISK; durability++) {
 		const char *topic = durability == DURABILITY_DISK ? "disk" : "memory";
 		uint64_t id;
-		make_topic(f, topic, durability);
+		engine_make_topic(f, topic, durability);
 		id = engine_append(f, topic, 2, NULL);
 		engine_one_round(f);
 		assert_true(engine_has_answer(f, id));
@@ -115,7 +93,7 @@ static void disk_appends_are_synced_within_the_interval_and_become_durable(void 
 {
 	struct engine_fixture *f = *state;
 
-	make_topic(f, "t", DURABILITY_DISK);
+	engine_make_topic(f, "t", DURABILITY_DISK);
 	(void)engine_append(f, "t", 2, NULL);
 	engine_one_round(f);
 	engine_pass(f, 50000);
@@ -130,7 +108,7 @@ static void one_sync_answers_all_who_wrote_before_it_and_the_next_those_who_came
 	struct engine_fixture *f = *state;
 	uint64_t first, second, late;
 
-	make_topic(f, "t", DURABILITY_FSYNC);
+	engine_make_topic(f, "t", DURABILITY_FSYNC);
 	first = engine_append(f, "t", 1, NULL);
 	second = engine_append(f, "t", 1, &(struct append_options){ .worker = 1 });
 	engine_one_round(f);
@@ -148,7 +126,7 @@ static void ephemeral_records_are_answered_at_once_and_readable(void **state)
 	struct engine_fixture *f = *state;
 	uint64_t id;
 
-	make_topic(f, "e", DURABILITY_EPHEMERAL);
+	engine_make_topic(f, "e", DURABILITY_EPHEMERAL);
 	id = engine_append(f, "e", 5, NULL);
 	engine_one_round(f);
 	assert_true(engine_has_answer(f, id));
@@ -163,7 +141,7 @@ static void batches_stay_in_order_when_the_class_gets_weaker(void **state)
 	struct topic_config memory = engine_config(DURABILITY_MEMORY);
 	uint64_t synced, patch, quick;
 
-	make_topic(f, "t", DURABILITY_FSYNC);
+	engine_make_topic(f, "t", DURABILITY_FSYNC);
 	synced = engine_append(f, "t", 1, NULL);
 	patch = engine_patch(f, "t", &memory, CONFIG_DURABILITY);
 	quick = engine_append(f, "t", 1, NULL);
@@ -181,7 +159,7 @@ static void batches_stay_in_order_when_a_topic_becomes_ephemeral(void **state)
 	struct topic_config ephemeral = engine_config(DURABILITY_EPHEMERAL);
 	uint64_t quick;
 
-	make_topic(f, "t", DURABILITY_FSYNC);
+	engine_make_topic(f, "t", DURABILITY_FSYNC);
 	(void)engine_append(f, "t", 1, NULL);
 	(void)engine_patch(f, "t", &ephemeral, CONFIG_DURABILITY);
 	quick = engine_append(f, "t", 1, NULL);
@@ -200,7 +178,7 @@ static void batch_beyond_the_synced_ceiling_waits_for_its_sync_in_every_class(vo
 	for (enum durability durability = DURABILITY_EPHEMERAL; durability <= DURABILITY_DISK; durability++) {
 		char topic[2] = { (char)('a' + (int)durability), 0 };
 		uint64_t within, beyond;
-		make_topic(f, topic, durability);
+		engine_make_topic(f, topic, durability);
 		within = engine_append(f, topic, 3000, NULL);
 		engine_one_round(f);
 		assert_true(engine_has_answer(f, within));
@@ -278,7 +256,7 @@ static void head_mismatch_that_rests_on_an_unpublished_batch_waits_for_it(void *
 	struct engine_fixture *f = *state;
 	uint64_t append, mismatch;
 
-	make_topic(f, "t", DURABILITY_FSYNC);
+	engine_make_topic(f, "t", DURABILITY_FSYNC);
 	append = engine_append(f, "t", 1, NULL);
 	mismatch = engine_append(f, "t", 1, &(struct append_options){ .expect_head = true });
 	engine_one_round(f);
@@ -314,8 +292,8 @@ static void topic_past_the_limit_is_throttled_and_the_limit_named(void **state)
 	uint64_t id;
 
 	f->settings.max_topics = 2;
-	make_topic(f, "a", DURABILITY_DISK);
-	make_topic(f, "b", DURABILITY_DISK);
+	engine_make_topic(f, "a", DURABILITY_DISK);
+	engine_make_topic(f, "b", DURABILITY_DISK);
 	id = engine_append(f, "c", 1, NULL);
 	assert_int_equal(engine_answered(f, id)->status, ERR_THROTTLED);
 	assert_int_equal(f->answers[id].completion.body_length, 10);
@@ -350,7 +328,7 @@ static void repeat_of_a_first_in_flight_waits_until_it_is_synced(void **state)
 	struct engine_fixture *f = *state;
 	uint64_t first, repeat;
 
-	make_topic(f, "t", DURABILITY_FSYNC);
+	engine_make_topic(f, "t", DURABILITY_FSYNC);
 	first = engine_append(f, "t", 2, &(struct append_options){ .key = "k" });
 	repeat = engine_append(f, "t", 2, &(struct append_options){ .key = "k", .worker = 1 });
 	engine_one_round(f);
@@ -404,7 +382,7 @@ static void put_that_changes_nothing_writes_nothing_and_is_answered(void **state
 	struct topic_config config = engine_config(DURABILITY_MEMORY);
 	uint64_t frames, id;
 
-	make_topic(f, "t", DURABILITY_MEMORY);
+	engine_make_topic(f, "t", DURABILITY_MEMORY);
 	frames = atomic_load(&f->status->frames_total);
 	id = engine_put(f, "t", &config);
 	engine_one_round(f);
@@ -435,7 +413,7 @@ static void another_type_is_a_conflict(void **state)
 	struct engine_fixture *f = *state;
 	struct topic_config queue = engine_config(DURABILITY_DISK);
 
-	make_topic(f, "t", DURABILITY_DISK);
+	engine_make_topic(f, "t", DURABILITY_DISK);
 	queue.type = TOPIC_QUEUE;
 	assert_int_equal(engine_answered(f, engine_put(f, "t", &queue))->status, ERR_TOPIC_EXISTS_INCOMPATIBLE);
 	assert_int_equal(engine_answered(f, engine_patch(f, "t", &queue, CONFIG_TYPE))->status, ERR_TOPIC_EXISTS_INCOMPATIBLE);
@@ -464,7 +442,7 @@ static void delete_if_empty_spares_a_topic_with_records(void **state)
 	engine_answered(f, engine_append(f, "t", 1, NULL));
 	assert_int_equal(engine_answered(f, engine_delete(f, "t", true))->status, ERR_TOPIC_NOT_EMPTY);
 	assert_int_equal(engine_numbers(f, "t").head, 1);
-	make_topic(f, "u", DURABILITY_DISK);
+	engine_make_topic(f, "u", DURABILITY_DISK);
 	assert_int_equal(engine_answered(f, engine_delete(f, "u", true))->first_seq, 1);
 }
 
@@ -487,192 +465,10 @@ static void create_delete_and_create_in_one_group_are_published_in_order(void **
 	assert_int_equal(engine_answered(f, refused)->status, ERR_TOPIC_NOT_FOUND);
 }
 
-/* ---- rings ---- */
-
-static void ring_with_random_bytes_is_cut_off_and_others_go_on(void **state)
-{
-	struct engine_fixture *f = *state;
-	struct ring_shared *shared = f->workers[0].request;
-	uint64_t id;
-
-	memset((uint8_t *)f->workers[0].request + RING_DATA_OFFSET, 0xa5, 4096);
-	atomic_store(&shared->published, 3);
-	atomic_store(&shared->tail, 4096);
-	id = engine_append(f, "t", 1, &(struct append_options){ .worker = 1 });
-	assert_int_equal(engine_answered(f, id)->status, ERR_OK);
-	assert_int_equal(f->workers[0].broken, 1);
-	assert_int_equal(f->workers[1].broken, 0);
-}
-
-static void request_past_a_limit_that_the_worker_checks_cuts_it_off(void **state)
-{
-	struct engine_fixture *f = *state;
-
-	f->settings.max_batch_records = 10;
-	(void)engine_append(f, "t", 11, NULL);
-	engine_settle(f);
-	assert_int_equal(f->workers[0].broken, 1);
-	assert_int_equal(engine_numbers(f, "t").id, 0);
-}
-
-static void ring_of_a_dead_worker_goes_when_what_was_taken_is_finished(void **state)
-{
-	struct engine_fixture *f = *state;
-	uint64_t taken;
-
-	make_topic(f, "t", DURABILITY_FSYNC);
-	taken = engine_append(f, "t", 1, NULL);
-	engine_one_round(f);
-	(void)engine_append(f, "t", 1, NULL); /* published, not taken: never accepted */
-	engine_fixture_worker_dies(f, 0);
-	engine_one_round(f);
-	assert_int_equal(f->workers[0].dropped, 0);
-	assert_true(engine_end_sync(f));
-	assert_int_equal(f->workers[0].dropped, 1);
-	engine_settle(f);
-	assert_false(engine_has_answer(f, taken));
-	assert_int_equal(engine_numbers(f, "t").head, 1);
-}
-
-static void worker_that_reads_no_answers_holds_up_itself_alone(void **state)
-{
-	struct engine_fixture *f = *state;
-	bool more;
-
-	make_topic(f, "t", DURABILITY_MEMORY);
-	make_topic(f, "u", DURABILITY_MEMORY);
-	f->workers[0].asleep = true;
-	for (unsigned i = 0; i < RING_SLOTS - 1; i++) {
-		(void)engine_append(f, "t", 1, NULL);
-		engine_one_round(f);
-	}
-	for (unsigned i = 0; i < 100; i++)
-		(void)engine_append(f, "t", 1, NULL);
-	engine_one_round(f);
-	assert_true(engine_numbers(f, "t").head <= RING_SLOTS);
-	for (unsigned i = 0; i < 300; i++)
-		(void)engine_append(f, "u", 1, &(struct append_options){ .worker = 1 });
-	/* The owner calls again at once while it is told to, or while something is there to take. */
-	do {
-		more = engine_round(f->engine);
-	} while (more || engine_pending(f->engine));
-	assert_int_equal(engine_numbers(f, "u").head, 300);
-	f->workers[0].asleep = false;
-	engine_settle(f);
-	assert_int_equal(engine_numbers(f, "t").head, RING_SLOTS - 1 + 100);
-}
-
-static void groups_are_cut_at_a_mebibyte_and_the_owner_is_told_to_call_again(void **state)
-{
-	struct engine_fixture *f = *state;
-	uint64_t ids[8];
-	unsigned rounds = 1;
-
-	make_topic(f, "t", DURABILITY_MEMORY);
-	for (unsigned i = 0; i < 8; i++)
-		ids[i] = engine_append(f, "t", 1, &(struct append_options){ .bytes = 400000, .worker = i % 2 });
-	while (engine_round(f->engine))
-		rounds++;
-	assert_in_range(rounds, 2, 8);
-	assert_false(engine_pending(f->engine));
-	for (unsigned i = 0; i < 8; i++)
-		assert_int_equal(engine_answered(f, ids[i])->status, ERR_OK);
-}
-
-static void worker_is_woken_once_a_round(void **state)
-{
-	struct engine_fixture *f = *state;
-	unsigned before;
-
-	make_topic(f, "t", DURABILITY_MEMORY);
-	before = f->workers[0].woken;
-	for (unsigned i = 0; i < 20; i++)
-		(void)engine_append(f, "t", 1, NULL);
-	(void)engine_round(f->engine);
-	assert_int_equal(f->workers[0].woken, before + 1);
-}
-
-static void worker_that_watches_is_woken_once_for_what_others_write_and_no_longer_when_it_stops(void **state)
-{
-	struct engine_fixture *f = *state;
-	struct engine_worker *other = &f->workers[1];
-	unsigned before;
-
-	make_topic(f, "t", DURABILITY_FSYNC);
-	before = other->woken;
-	engine_answered(f, engine_append(f, "t", 1, NULL));
-	assert_int_equal(other->woken, before);
-
-	atomic_store(&other->counters->watching, 1);
-	(void)engine_append(f, "t", 1, NULL);
-	(void)engine_append(f, "t", 1, NULL);
-	engine_one_round(f);
-	assert_int_equal(other->woken, before); /* nothing is published before its sync */
-	assert_true(engine_end_sync(f));
-	engine_one_round(f);
-	assert_int_equal(engine_numbers(f, "t").head, 3);
-	assert_int_equal(other->woken, before + 1);
-
-	atomic_store(&other->counters->watching, 0);
-	engine_answered(f, engine_append(f, "t", 1, NULL));
-	assert_int_equal(other->woken, before + 1);
-}
-
-static void entries_are_released_when_written_though_their_answers_wait(void **state)
-{
-	struct engine_fixture *f = *state;
-
-	make_topic(f, "t", DURABILITY_FSYNC);
-	(void)engine_append(f, "t", 1, NULL);
-	assert_int_equal(ring_outstanding(f->workers[0].producer), 1);
-	engine_one_round(f);
-	assert_int_equal(ring_outstanding(f->workers[0].producer), 0);
-}
-
-/* ---- what is due ---- */
-
-static void sync_mark_follows_one_quiet_interval_once(void **state)
-{
-	struct engine_fixture *f = *state;
-	uint64_t written;
-
-	make_topic(f, "t", DURABILITY_MEMORY);
-	engine_answered(f, engine_append(f, "t", 1, NULL));
-	for (unsigned i = 0; i < 5; i++) {
-		engine_pass(f, 150000);
-		engine_settle(f);
-	}
-	written = atomic_load(&f->status->written);
-	for (unsigned i = 0; i < 20; i++) {
-		engine_pass(f, 150000);
-		engine_settle(f);
-	}
-	assert_int_equal(atomic_load(&f->status->written), written);
-	assert_int_equal(atomic_load(&f->status->frontier), written);
-}
-
-static void a_stop_while_a_sync_runs_waits_for_it_and_is_clean(void **state)
-{
-	struct engine_fixture *f = *state;
-	struct loss loss;
-
-	make_topic(f, "t", DURABILITY_DISK);
-	engine_answered(f, engine_append(f, "t", 2, NULL));
-	(void)engine_append(f, "t", 2, NULL);
-	engine_one_round(f);
-	engine_pass(f, 110000);
-	assert_true(memory_world_sync_pending(f->world));
-	assert_int_equal(engine_fixture_stop(f), ERR_OK);
-	memory_world_reboot(f->world);
-	assert_int_equal(engine_fixture_start(f, true, false), ERR_OK);
-	assert_int_equal(engine_numbers(f, "t").head, 4);
-	assert_int_equal(engine_losses(f, "t", &loss, 1), 0);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, engine_setup, engine_teardown)
 		TEST(first_append_makes_the_topic_and_is_visible_when_answered),
 		TEST(seqs_of_batches_follow_each_other_and_only_the_first_creates),
 		TEST(batch_over_a_mebibyte_comes_through_the_large_area),
@@ -701,16 +497,6 @@ int main(void)
 		TEST(deleted_topic_is_gone_when_synced_and_begins_anew_in_another_epoch),
 		TEST(delete_if_empty_spares_a_topic_with_records),
 		TEST(create_delete_and_create_in_one_group_are_published_in_order),
-		TEST(ring_with_random_bytes_is_cut_off_and_others_go_on),
-		TEST(request_past_a_limit_that_the_worker_checks_cuts_it_off),
-		TEST(ring_of_a_dead_worker_goes_when_what_was_taken_is_finished),
-		TEST(worker_that_reads_no_answers_holds_up_itself_alone),
-		TEST(groups_are_cut_at_a_mebibyte_and_the_owner_is_told_to_call_again),
-		TEST(worker_is_woken_once_a_round),
-		TEST(worker_that_watches_is_woken_once_for_what_others_write_and_no_longer_when_it_stops),
-		TEST(entries_are_released_when_written_though_their_answers_wait),
-		TEST(sync_mark_follows_one_quiet_interval_once),
-		TEST(a_stop_while_a_sync_runs_waits_for_it_and_is_clean),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

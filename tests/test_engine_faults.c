@@ -10,20 +10,6 @@
 
 #include "tests/engine_fixture.h"
 
-static int setup(void **state)
-{
-	struct engine_fixture *f = engine_fixture_create(2);
-
-	*state = f;
-	return engine_fixture_start(f, true, false) != ERR_OK;
-}
-
-static int teardown(void **state)
-{
-	engine_fixture_destroy(*state);
-	return 0;
-}
-
 static void make_topic(struct engine_fixture *f, const char *topic, enum durability durability)
 {
 	struct topic_config config = engine_config(durability);
@@ -313,7 +299,7 @@ static void log_that_is_given_up_for_want_of_a_next_file_answers_both_rings(void
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, engine_setup, engine_teardown)
 		TEST(failed_write_is_refused_when_the_log_has_left_its_file_and_its_seqs_are_given_again),
 		TEST(failed_write_takes_back_created_changed_and_deleted_topics),
 		TEST(batches_of_both_logs_in_one_round_survive_the_failure_of_either),

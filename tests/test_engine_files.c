@@ -23,12 +23,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	engine_fixture_destroy(*state);
-	return 0;
-}
-
 static struct topic *topic_of(struct engine_fixture *f)
 {
 	return topic_table_by_name(f->engine->topics, "t", 1);
@@ -124,7 +118,7 @@ static void evicted_records_behind_others_are_a_loss_between_them(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, engine_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(file_is_known_from_its_birth_to_its_retirement_and_the_owner_is_told),
 		TEST(files_come_and_go_without_an_end_and_indices_are_used_again_as_late_as_can_be),

@@ -11,52 +11,12 @@
 #include "common/ring.h"
 #include "tests/engine_fixture.h"
 
-static int setup(void **state)
-{
-	struct engine_fixture *f = engine_fixture_create(2);
-
-	*state = f;
-	return engine_fixture_start(f, true, false) != ERR_OK;
-}
-
-static int teardown(void **state)
-{
-	engine_fixture_destroy(*state);
-	return 0;
-}
-
-static void make_topic(struct engine_fixture *f, const char *topic, enum durability durability)
-{
-	struct topic_config config = engine_config(durability);
-
-	assert_int_equal(engine_answered(f, engine_put(f, topic, &config))->status, ERR_OK);
-}
-
 static const char *const class_names[] = { "ephemeral", "memory", "disk", "fsync" };
 
 static void make_classes(struct engine_fixture *f)
 {
 	for (enum durability d = DURABILITY_EPHEMERAL; d <= DURABILITY_FSYNC; d++)
-		make_topic(f, class_names[d], d);
-}
-
-static void logd_starts(struct engine_fixture *f)
-{
-	engine_fixture_logd_dies(f);
-	assert_int_equal(engine_fixture_start(f, false, false), ERR_OK);
-}
-
-static void daemon_starts(struct engine_fixture *f, bool cut)
-{
-	engine_fixture_daemon_dies(f, cut);
-	assert_int_equal(engine_fixture_start(f, true, false), ERR_OK);
-}
-
-static void assert_no_losses(struct engine_fixture *f, const char *topic)
-{
-	struct loss loss;
-
-	assert_int_equal(engine_losses(f, topic, &loss, 1), 0);
+		engine_make_topic(f, class_names[d], d);
 }
 
 static void assert_one_loss(struct engine_fixture *f, const char *topic, uint64_t from, uint64_t to, enum reason reason)
@@ -79,7 +39,7 @@ static void requests_that_were_only_published_are_done_by_the_next_logd(void **s
 	make_classes(f);
 	for (unsigned i = 0; i < 4; i++)
 		ids[i] = engine_append(f, class_names[i], 2, &(struct append_options){ .worker = i % 2 });
-	logd_starts(f);
+	engine_logd_starts(f);
 	for (unsigned i = 0; i < 4; i++) {
 		assert_int_equal(engine_answered(f, ids[i])->first_seq, 1);
 		assert_true(engine_reads(f, class_names[i], 1, 2, ids[i]));
@@ -99,7 +59,7 @@ static void requests_whose_frames_stand_are_answered_once_and_not_done_again(voi
 	deleted = engine_delete(f, "memory", false);
 	engine_one_round(f);
 	assert_false(engine_has_answer(f, append) || engine_has_answer(f, created) || engine_has_answer(f, put) || engine_has_answer(f, deleted));
-	logd_starts(f);
+	engine_logd_starts(f);
 	assert_int_equal(engine_answered(f, append)->first_seq, 1);
 	assert_int_equal(engine_answered(f, created)->flags, COMPLETION_CREATED);
 	assert_int_equal(engine_answered(f, created)->body_length, 0);
@@ -121,7 +81,7 @@ static void answers_that_stand_unread_are_not_given_again(void **state)
 	for (unsigned i = 0; i < 4; i++)
 		ids[i] = engine_append(f, class_names[i], 1, NULL);
 	engine_settle(f);
-	logd_starts(f);
+	engine_logd_starts(f);
 	engine_settle(f);
 	f->workers[0].asleep = false;
 	for (unsigned i = 0; i < 4; i++) {
@@ -135,11 +95,11 @@ static void repeat_that_waited_is_answered_after_a_death(void **state)
 	struct engine_fixture *f = *state;
 	uint64_t first, repeat;
 
-	make_topic(f, "t", DURABILITY_FSYNC);
+	engine_make_topic(f, "t", DURABILITY_FSYNC);
 	first = engine_append(f, "t", 2, &(struct append_options){ .key = "k" });
 	repeat = engine_append(f, "t", 2, &(struct append_options){ .key = "k", .worker = 1 });
 	engine_one_round(f);
-	logd_starts(f);
+	engine_logd_starts(f);
 	assert_int_equal(engine_answered(f, first)->flags, 0);
 	assert_int_equal(engine_answered(f, repeat)->flags, COMPLETION_DEDUPED);
 	assert_int_equal(engine_answered(f, repeat)->first_seq, 1);
@@ -151,13 +111,13 @@ static void a_second_death_before_all_is_answered_answers_the_rest(void **state)
 	struct engine_fixture *f = *state;
 	uint64_t ids[3];
 
-	make_topic(f, "t", DURABILITY_FSYNC);
+	engine_make_topic(f, "t", DURABILITY_FSYNC);
 	f->workers[0].asleep = true;
 	for (unsigned i = 0; i < 3; i++)
 		ids[i] = engine_append(f, "t", 1, NULL);
 	(void)engine_round(f->engine);
-	logd_starts(f);
-	logd_starts(f);
+	engine_logd_starts(f);
+	engine_logd_starts(f);
 	f->workers[0].asleep = false;
 	for (unsigned i = 0; i < 3; i++)
 		assert_int_equal(engine_answered(f, ids[i])->first_seq, i + 1);
@@ -173,7 +133,7 @@ static void nothing_is_lost_or_announced_in_any_class_when_logd_dies(void **stat
 	for (unsigned i = 0; i < 4; i++)
 		ids[i] = engine_append(f, class_names[i], 5, NULL);
 	engine_settle(f);
-	logd_starts(f);
+	engine_logd_starts(f);
 	for (unsigned i = 0; i < 4; i++)
 		more[i] = engine_append(f, class_names[i], 1, NULL);
 	for (unsigned i = 0; i < 4; i++) {
@@ -182,7 +142,7 @@ static void nothing_is_lost_or_announced_in_any_class_when_logd_dies(void **stat
 		assert_true(engine_reads(f, class_names[i], 6, 1, more[i]));
 		assert_int_equal(engine_numbers(f, class_names[i]).count, 6);
 		assert_int_equal(engine_numbers(f, class_names[i]).earliest, 1);
-		assert_no_losses(f, class_names[i]);
+		engine_assert_no_losses(f, class_names[i]);
 	}
 }
 
@@ -192,7 +152,7 @@ static void keys_are_known_to_the_next_logd_and_after_a_clean_stop(void **state)
 	const struct append_options keyed = { .key = "k" };
 
 	engine_answered(f, engine_append(f, "t", 3, &keyed));
-	logd_starts(f);
+	engine_logd_starts(f);
 	assert_int_equal(engine_answered(f, engine_append(f, "t", 1, &keyed))->flags, COMPLETION_DEDUPED);
 	assert_int_equal(engine_fixture_stop(f), ERR_OK);
 	assert_int_equal(engine_fixture_start(f, true, false), ERR_OK);
@@ -203,7 +163,7 @@ static void ring_of_a_worker_that_died_with_logd_is_let_go(void **state)
 {
 	struct engine_fixture *f = *state;
 
-	make_topic(f, "t", DURABILITY_FSYNC);
+	engine_make_topic(f, "t", DURABILITY_FSYNC);
 	(void)engine_append(f, "t", 1, NULL);
 	engine_one_round(f);
 	(void)engine_append(f, "t", 1, NULL);
@@ -223,7 +183,7 @@ static void published_seqs_that_are_gone_are_announced_and_not_given_again(void 
 	struct extent extent;
 	unsigned found;
 
-	make_topic(f, "t", DURABILITY_MEMORY);
+	engine_make_topic(f, "t", DURABILITY_MEMORY);
 	engine_answered(f, engine_append(f, "t", 2, NULL));
 	(void)engine_append(f, "t", 3, NULL);
 	engine_one_round(f);
@@ -237,7 +197,7 @@ static void published_seqs_that_are_gone_are_announced_and_not_given_again(void 
 	assert_int_equal(engine_numbers(f, "t").count, 2);
 	assert_one_loss(f, "t", 3, 5, REASON_IO_ERROR);
 	assert_int_equal(engine_answered(f, engine_append(f, "t", 1, NULL))->first_seq, 6);
-	logd_starts(f);
+	engine_logd_starts(f);
 	assert_one_loss(f, "t", 3, 5, REASON_IO_ERROR);
 }
 
@@ -279,7 +239,7 @@ static void entry_noted_at_one_death_is_tried_again(void **state)
 	struct engine_fixture *f = *state;
 	uint64_t id;
 
-	make_topic(f, "t", DURABILITY_DISK);
+	engine_make_topic(f, "t", DURABILITY_DISK);
 	id = engine_append(f, "t", 1, NULL);
 	dies_while_taking(f, 0, 1);
 	assert_int_equal(engine_answered(f, id)->status, ERR_OK);
@@ -290,7 +250,7 @@ static void after_a_death_by_a_fault_entries_are_committed_one_by_one(void **sta
 {
 	struct engine_fixture *f = *state;
 
-	make_topic(f, "t", DURABILITY_MEMORY);
+	engine_make_topic(f, "t", DURABILITY_MEMORY);
 	for (unsigned i = 0; i < 6; i++)
 		(void)engine_append(f, "t", 1, &(struct append_options){ .worker = i % 2 });
 	engine_fixture_logd_dies(f);
@@ -317,10 +277,10 @@ static void killed_daemon_keeps_all_but_ephemeral_records_which_are_announced(vo
 	for (unsigned i = 0; i < 4; i++)
 		ids[i] = engine_append(f, class_names[i], 5, NULL);
 	engine_settle(f);
-	daemon_starts(f, false);
+	engine_daemon_starts(f, false);
 	for (unsigned i = 1; i < 4; i++) {
 		assert_true(engine_reads(f, class_names[i], 1, 5, ids[i]));
-		assert_no_losses(f, class_names[i]);
+		engine_assert_no_losses(f, class_names[i]);
 		assert_int_equal(engine_answered(f, engine_append(f, class_names[i], 1, NULL))->first_seq, 6);
 	}
 	head = engine_numbers(f, "ephemeral").head;
@@ -348,7 +308,7 @@ static void orderly_stop_keeps_every_head_and_announces_ephemeral_records_alone(
 		if (i == 0)
 			continue;
 		assert_true(engine_reads(f, class_names[i], 1, 5, ids[i]));
-		assert_no_losses(f, class_names[i]);
+		engine_assert_no_losses(f, class_names[i]);
 	}
 	assert_one_loss(f, "ephemeral", 1, 5, REASON_RESTART);
 }
@@ -359,18 +319,18 @@ static void power_cut_announces_what_may_be_missing_up_to_the_ceiling_but_of_fsy
 	struct loss loss;
 	uint64_t synced, head;
 
-	make_topic(f, "fsync", DURABILITY_FSYNC);
-	make_topic(f, "disk", DURABILITY_DISK);
+	engine_make_topic(f, "fsync", DURABILITY_FSYNC);
+	engine_make_topic(f, "disk", DURABILITY_DISK);
 	synced = engine_append(f, "fsync", 3, NULL);
 	engine_answered(f, synced);
 	(void)engine_append(f, "disk", 3, NULL);
 	(void)engine_append(f, "fsync", 3, NULL);
 	engine_one_round(f);
 	assert_int_equal(engine_numbers(f, "disk").head, 3);
-	daemon_starts(f, true);
+	engine_daemon_starts(f, true);
 	assert_int_equal(engine_numbers(f, "fsync").head, 3);
 	assert_true(engine_reads(f, "fsync", 1, 3, synced));
-	assert_no_losses(f, "fsync");
+	engine_assert_no_losses(f, "fsync");
 	head = engine_numbers(f, "disk").head;
 	assert_true(head >= 3);
 	assert_int_equal(engine_losses(f, "disk", &loss, 1), 1);
@@ -386,17 +346,17 @@ static void topic_that_was_idle_is_closed_and_a_power_cut_announces_nothing_of_i
 	struct engine_fixture *f = *state;
 	uint64_t id;
 
-	make_topic(f, "t", DURABILITY_DISK);
+	engine_make_topic(f, "t", DURABILITY_DISK);
 	id = engine_append(f, "t", 3, NULL);
 	engine_answered(f, id);
 	for (unsigned i = 0; i < 3; i++) {
 		engine_pass(f, 31000000);
 		engine_settle(f);
 	}
-	daemon_starts(f, true);
+	engine_daemon_starts(f, true);
 	assert_int_equal(engine_numbers(f, "t").head, 3);
 	assert_true(engine_reads(f, "t", 1, 3, id));
-	assert_no_losses(f, "t");
+	engine_assert_no_losses(f, "t");
 	assert_int_equal(engine_answered(f, engine_append(f, "t", 1, NULL))->first_seq, 4);
 }
 
@@ -424,10 +384,10 @@ static void topic_made_again_is_there_when_the_frame_that_deleted_it_is_damaged(
 	struct engine_fixture *f = *state;
 	uint64_t first, second;
 
-	make_topic(f, "t", DURABILITY_FSYNC);
+	engine_make_topic(f, "t", DURABILITY_FSYNC);
 	first = engine_numbers(f, "t").id;
 	assert_int_equal(engine_answered(f, engine_delete(f, "t", false))->status, ERR_OK);
-	make_topic(f, "t", DURABILITY_FSYNC);
+	engine_make_topic(f, "t", DURABILITY_FSYNC);
 	second = engine_numbers(f, "t").id;
 	assert_int_not_equal(first, second);
 	engine_fixture_daemon_dies(f, false);
@@ -435,7 +395,7 @@ static void topic_made_again_is_there_when_the_frame_that_deleted_it_is_damaged(
 	assert_int_equal(engine_fixture_start(f, true, false), ERR_OK);
 	assert_int_equal(engine_numbers(f, "t").id, second);
 	assert_int_equal(catalogue_topic_count(f->now), 1);
-	assert_no_losses(f, "t");
+	engine_assert_no_losses(f, "t");
 }
 
 static void topics_configurations_and_deletions_outlive_every_end(void **state)
@@ -449,11 +409,11 @@ static void topics_configurations_and_deletions_outlive_every_end(void **state)
 	config.ttl_ms = 54321;
 	engine_answered(f, engine_put(f, "kept", &config));
 	epoch = engine_numbers(f, "kept").id;
-	make_topic(f, "gone", DURABILITY_DISK);
+	engine_make_topic(f, "gone", DURABILITY_DISK);
 	engine_answered(f, engine_append(f, "gone", 3, NULL));
 	engine_answered(f, engine_delete(f, "gone", false));
 	for (unsigned cut = 0; cut < 2; cut++) {
-		daemon_starts(f, cut == 1);
+		engine_daemon_starts(f, cut == 1);
 		assert_int_equal(engine_numbers(f, "kept").id, epoch);
 		assert_int_equal(engine_numbers(f, "gone").id, 0);
 		assert_int_equal(catalogue_config(f->now, catalogue_find(f->now, "kept", 4), epoch, &found), ERR_OK);
@@ -470,114 +430,21 @@ static void losses_are_the_same_at_every_later_start(void **state)
 	for (unsigned i = 0; i < 4; i++)
 		(void)engine_append(f, class_names[i], 5, NULL);
 	engine_one_round(f);
-	daemon_starts(f, true);
+	engine_daemon_starts(f, true);
 	head = engine_numbers(f, "ephemeral").head;
 	for (unsigned i = 0; i < 3; i++) {
 		assert_int_equal(engine_numbers(f, "ephemeral").head, head);
 		assert_one_loss(f, "ephemeral", 1, head, REASON_RESTART);
 		assert_one_loss(f, "disk", 1, engine_numbers(f, "disk").head, REASON_CRASH);
-		daemon_starts(f, false);
+		engine_daemon_starts(f, false);
 		head = engine_numbers(f, "ephemeral").head > head ? engine_numbers(f, "ephemeral").head : head;
 	}
-}
-
-/* ---- the bound of the ephemeral log ---- */
-
-/* Fills the ephemeral log of 64 KiB past its bound; the first record that is left. */
-static uint64_t overflow(struct engine_fixture *f, const char *topic)
-{
-	for (unsigned i = 0; i < 100; i++)
-		engine_answered(f, engine_append(f, topic, 1, &(struct append_options){ .bytes = 4000 }));
-	return engine_numbers(f, topic).earliest;
-}
-
-static int setup_small(void **state)
-{
-	struct engine_fixture *f = engine_fixture_create(2);
-
-	f->settings.ephemeral_max_bytes = 64 << 10;
-	*state = f;
-	return engine_fixture_start(f, true, false) != ERR_OK;
-}
-
-static void oldest_ephemeral_records_go_past_the_bound_and_are_announced_as_cap(void **state)
-{
-	struct engine_fixture *f = *state;
-	struct topic_numbers numbers, again;
-
-	make_topic(f, "e", DURABILITY_EPHEMERAL);
-	uint64_t first = overflow(f, "e");
-	numbers = engine_numbers(f, "e");
-	assert_int_equal(numbers.head, 100);
-	assert_in_range(first, 80, 97);
-	assert_int_equal(numbers.floor, first - 1);
-	assert_int_equal(numbers.floor_reason, REASON_CAP);
-	assert_int_equal(numbers.count, 100 - numbers.floor);
-	assert_no_losses(f, "e");
-	logd_starts(f);
-	again = engine_numbers(f, "e");
-	assert_int_equal(again.floor, numbers.floor);
-	assert_int_equal(again.floor_reason, REASON_CAP);
-	assert_int_equal(again.count, numbers.count);
-	assert_int_equal(again.earliest, numbers.earliest);
-	assert_int_equal(again.bytes, numbers.bytes);
-	assert_no_losses(f, "e");
-}
-
-static void batches_whose_file_goes_in_the_round_in_which_they_came_are_answered_and_announced(void **state)
-{
-	struct engine_fixture *f = *state;
-	uint64_t ids[60];
-
-	make_topic(f, "e", DURABILITY_EPHEMERAL);
-	for (unsigned i = 0; i < 60; i++)
-		ids[i] = engine_append(f, "e", 1, &(struct append_options){ .bytes = 4000, .worker = i % 2 });
-	for (unsigned i = 0; i < 60; i++)
-		assert_int_equal(engine_answered(f, ids[i])->status, ERR_OK);
-	assert_int_equal(engine_numbers(f, "e").head, 60);
-	assert_int_equal(engine_numbers(f, "e").count, 60 - engine_numbers(f, "e").floor);
-	assert_true(engine_numbers(f, "e").floor > 0);
-	assert_no_losses(f, "e");
-}
-
-static void records_of_the_disk_log_stay_when_ephemeral_ones_behind_them_go(void **state)
-{
-	struct engine_fixture *f = *state;
-	struct topic_config ephemeral = engine_config(DURABILITY_EPHEMERAL);
-	struct topic_numbers numbers;
-	struct loss losses[64], again[64];
-	uint64_t id, lost = 0;
-
-	make_topic(f, "t", DURABILITY_FSYNC);
-	id = engine_append(f, "t", 5, NULL);
-	engine_answered(f, id);
-	engine_answered(f, engine_patch(f, "t", &ephemeral, CONFIG_DURABILITY));
-	assert_int_equal(overflow(f, "t"), 1);
-	numbers = engine_numbers(f, "t");
-	assert_true(engine_reads(f, "t", 1, 5, id));
-	assert_int_equal(numbers.floor, 0);
-	unsigned count = engine_losses(f, "t", losses, 64);
-	assert_in_range(count, 1, 64);
-	for (unsigned i = 0; i < count; i++) {
-		assert_int_equal(losses[i].reason, REASON_CAP);
-		assert_int_equal(losses[i].from, i == 0 ? 6 : losses[i - 1].to + 1);
-		lost += losses[i].to - losses[i].from + 1;
-	}
-	assert_int_equal(numbers.count, 105 - lost);
-	logd_starts(f);
-	assert_true(engine_reads(f, "t", 1, 5, id));
-	assert_int_equal(engine_losses(f, "t", again, 64), count);
-	assert_memory_equal(losses, again, count * sizeof losses[0]);
-	assert_int_equal(engine_numbers(f, "t").count, numbers.count);
-	daemon_starts(f, false);
-	assert_true(engine_reads(f, "t", 1, 5, id));
-	assert_int_equal(engine_numbers(f, "t").count, 5);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, engine_setup, engine_teardown)
 		TEST(requests_that_were_only_published_are_done_by_the_next_logd),
 		TEST(requests_whose_frames_stand_are_answered_once_and_not_done_again),
 		TEST(answers_that_stand_unread_are_not_given_again),
@@ -597,9 +464,6 @@ int main(void)
 		TEST(topic_made_again_is_there_when_the_frame_that_deleted_it_is_damaged),
 		TEST(topics_configurations_and_deletions_outlive_every_end),
 		TEST(losses_are_the_same_at_every_later_start),
-		cmocka_unit_test_setup_teardown(oldest_ephemeral_records_go_past_the_bound_and_are_announced_as_cap, setup_small, teardown),
-		cmocka_unit_test_setup_teardown(batches_whose_file_goes_in_the_round_in_which_they_came_are_answered_and_announced, setup_small, teardown),
-		cmocka_unit_test_setup_teardown(records_of_the_disk_log_stay_when_ephemeral_ones_behind_them_go, setup_small, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

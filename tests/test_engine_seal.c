@@ -26,19 +26,6 @@ static int setup(void **state)
 	return engine_fixture_start(f, true, false) != ERR_OK;
 }
 
-static int teardown(void **state)
-{
-	engine_fixture_destroy(*state);
-	return 0;
-}
-
-static void make_topic(struct engine_fixture *f, const char *topic, enum durability durability)
-{
-	struct topic_config config = engine_config(durability);
-
-	assert_int_equal(engine_answered(f, engine_put(f, topic, &config))->status, ERR_OK);
-}
-
 /* Appends of ten records until `files` more files are sealed; their ids from *first on, one behind the other. */
 static unsigned fill(struct engine_fixture *f, const char *topic, unsigned files, uint64_t *first)
 {
@@ -57,18 +44,6 @@ static void reads_all(struct engine_fixture *f, const char *topic, uint64_t firs
 {
 	for (unsigned i = 0; i < appends; i++)
 		assert_true(engine_reads(f, topic, 1 + 10 * (uint64_t)i, 10, first_id + i));
-}
-
-static void logd_starts(struct engine_fixture *f)
-{
-	engine_fixture_logd_dies(f);
-	assert_int_equal(engine_fixture_start(f, false, false), ERR_OK);
-}
-
-static void daemon_starts(struct engine_fixture *f, bool cut)
-{
-	engine_fixture_daemon_dies(f, cut);
-	assert_int_equal(engine_fixture_start(f, true, false), ERR_OK);
 }
 
 static unsigned count_names(struct engine_fixture *f, uint8_t kind)
@@ -90,7 +65,7 @@ static void sealed_files_are_segments_and_every_record_is_read_through_them(void
 	uint64_t first;
 	unsigned appends;
 
-	make_topic(f, "t", DURABILITY_DISK);
+	engine_make_topic(f, "t", DURABILITY_DISK);
 	appends = fill(f, "t", 5, &first);
 	numbers = engine_numbers(f, "t");
 	assert_int_equal(numbers.segments, f->sealed);
@@ -109,7 +84,7 @@ static void topics_are_switched_a_slice_at_a_time(void **state)
 
 	f->holds_seals = true;
 	f->settings.segment_max_bytes = 16 * FILE_BYTES;
-	daemon_starts(f, false);
+	engine_daemon_starts(f, false);
 	for (unsigned i = 0; i < 600; i++) {
 		snprintf(name, sizeof name, "t%u", i);
 		engine_append(f, name, 1, &(struct append_options){ .create = true });
@@ -146,8 +121,8 @@ static void topic_that_is_deleted_before_it_is_switched_is_passed_over(void **st
 	struct engine_fixture *f = *state;
 	uint64_t first;
 
-	make_topic(f, "gone", DURABILITY_DISK);
-	make_topic(f, "t", DURABILITY_DISK);
+	engine_make_topic(f, "gone", DURABILITY_DISK);
+	engine_make_topic(f, "t", DURABILITY_DISK);
 	assert_int_equal(engine_answered(f, engine_append(f, "gone", 1, NULL))->status, ERR_OK);
 	f->holds_seals = true;
 	for (unsigned i = 0; !memory_world_seal_pending(f->world); i++) {
@@ -158,7 +133,7 @@ static void topic_that_is_deleted_before_it_is_switched_is_passed_over(void **st
 	f->holds_seals = false;
 	fill(f, "t", 2, &first);
 	assert_int_equal(engine_numbers(f, "gone").id, 0);
-	logd_starts(f);
+	engine_logd_starts(f);
 	assert_int_equal(engine_numbers(f, "gone").id, 0);
 	assert_int_equal(engine_numbers(f, "t").segments, 2);
 }
@@ -251,7 +226,7 @@ static void eventful_life(struct engine_fixture *f)
 	uint64_t first;
 
 	for (enum durability d = DURABILITY_EPHEMERAL; d <= DURABILITY_FSYNC; d++)
-		make_topic(f, names[d], d);
+		engine_make_topic(f, names[d], d);
 	for (unsigned i = 0; i < 60; i++) {
 		struct append_options options = { .bytes = 300, .key = i % 7 == 0 ? "a key" : NULL };
 		engine_append(f, names[i % 4], 1 + i % 5, &options);
@@ -259,8 +234,8 @@ static void eventful_life(struct engine_fixture *f)
 			engine_settle(f);
 	}
 	fill(f, "disk", 2, &first);
-	daemon_starts(f, true); /* losses of the ephemeral topic, and what the cut took */
-	make_topic(f, "short-lived", DURABILITY_DISK);
+	engine_daemon_starts(f, true); /* losses of the ephemeral topic, and what the cut took */
+	engine_make_topic(f, "short-lived", DURABILITY_DISK);
 	engine_append(f, "short-lived", 3, NULL);
 	config = engine_config(DURABILITY_DISK);
 	assert_int_equal(engine_answered(f, engine_patch(f, "ephemeral", &config, CONFIG_DURABILITY))->status, ERR_OK);
@@ -272,7 +247,7 @@ static void eventful_life(struct engine_fixture *f)
 	engine_pass(f, 61 * 1000 * 1000); /* idle topics are closed */
 	engine_settle(f);
 	assert_int_equal(engine_answered(f, engine_delete(f, "short-lived", false))->status, ERR_OK);
-	make_topic(f, "short-lived", DURABILITY_FSYNC);
+	engine_make_topic(f, "short-lived", DURABILITY_FSYNC);
 	engine_append(f, "short-lived", 2, NULL);
 	fill(f, "fsync", 3, &first);
 }
@@ -282,14 +257,14 @@ static void compare_starts(struct engine_fixture *f, bool daemon, bool cut)
 	char *by_footers, *by_frames;
 
 	if (daemon)
-		daemon_starts(f, cut);
+		engine_daemon_starts(f, cut);
 	else
-		logd_starts(f);
+		engine_logd_starts(f);
 	assert_non_null(strstr(f->message, "sealed"));
 	assert_null(strstr(f->message, "(0 sealed)"));
 	by_footers = describe(f);
 	/* A second start of the same kind, from the same files but for their footers. */
-	logd_starts(f);
+	engine_logd_starts(f);
 	free(by_footers);
 	by_footers = describe(f);
 	engine_fixture_logd_dies(f);
@@ -331,7 +306,7 @@ static void start_with_checkpoints_finds_the_same_by_footers_as_by_frames(void *
 	struct engine_fixture *f = *state;
 
 	f->checkpoint_bytes = FILE_BYTES;
-	logd_starts(f);
+	engine_logd_starts(f);
 	eventful_life(f);
 	assert_true(f->checkpoints > 2);
 	compare_starts(f, true, false);
@@ -344,7 +319,7 @@ static void footer_with_a_broken_section_is_replaced_by_the_frames(void **state)
 	char *before, *after;
 
 	eventful_life(f);
-	logd_starts(f);
+	engine_logd_starts(f);
 	before = describe(f);
 	for (unsigned section = 0; section < 5; section++) {
 		engine_fixture_logd_dies(f);
@@ -365,9 +340,9 @@ static void key_whose_batch_is_sealed_is_known_after_a_start(void **state)
 	uint64_t first;
 	const struct completion *answer;
 
-	make_topic(f, "t", DURABILITY_DISK);
+	engine_make_topic(f, "t", DURABILITY_DISK);
 	assert_int_equal(engine_answered(f, engine_append(f, "t", 2, &options))->status, ERR_OK);
-	make_topic(f, "filler", DURABILITY_DISK);
+	engine_make_topic(f, "filler", DURABILITY_DISK);
 	fill(f, "filler", 3, &first);
 	assert_int_equal(engine_fixture_stop(f), ERR_OK);
 	assert_int_equal(engine_fixture_start(f, true, false), ERR_OK);
@@ -385,8 +360,8 @@ static void checkpoint_is_made_when_due_and_two_are_kept(void **state)
 	uint64_t first;
 
 	f->checkpoint_bytes = FILE_BYTES;
-	logd_starts(f);
-	make_topic(f, "t", DURABILITY_DISK);
+	engine_logd_starts(f);
+	engine_make_topic(f, "t", DURABILITY_DISK);
 	fill(f, "t", 2, &first);
 	assert_in_range(f->checkpoints, 1, 3);
 	fill(f, "t", 4, &first);
@@ -428,7 +403,7 @@ static void change_while_a_checkpoint_is_written(struct engine_fixture *f)
 	make_many(f, 1500);
 	f->checkpoint_bytes = 2 * FILE_BYTES;
 	f->holds_seals = true;
-	logd_starts(f);
+	engine_logd_starts(f);
 	begin_slices(f);
 	assert_int_equal(engine_tick(f->engine), 0); /* a slice, and there are more */
 	/* Met already, not met yet, and new ones; one name changes its topic. */
@@ -460,7 +435,7 @@ static void changes_between_the_slices_of_a_checkpoint_are_found_by_a_start(void
 	assert_int_equal(engine_numbers(f, "t1").head, 2);
 	assert_int_equal(engine_numbers(f, "new").head, 3);
 	assert_int_equal(engine_numbers(f, "t141").id, 0);
-	daemon_starts(f, false);
+	engine_daemon_starts(f, false);
 	after = describe(f);
 	assert_string_equal(before, after);
 	free(before);
@@ -477,7 +452,7 @@ static void checkpoint_is_given_up_when_the_log_leaves_its_file_and_made_later(v
 	make_many(f, 1500);
 	f->checkpoint_bytes = 2 * FILE_BYTES;
 	f->holds_seals = true;
-	logd_starts(f);
+	engine_logd_starts(f);
 	begin_slices(f);
 	count = memory_world_names(f->world, names, 64);
 	for (unsigned i = 0; i < count; i++)
@@ -504,7 +479,7 @@ static void checkpoint_waits_until_the_log_is_synced_past_its_last_slice(void **
 	make_many(f, 10);
 	f->checkpoint_bytes = 2 * FILE_BYTES;
 	f->holds_seals = true;
-	logd_starts(f);
+	engine_logd_starts(f);
 	begin_slices(f);
 	engine_append(f, "t0", 1, NULL);
 	engine_one_round(f);
@@ -528,9 +503,9 @@ static void checkpoint_that_cannot_be_written_stops_no_append(void **state)
 	struct engine_fixture *f = *state;
 	uint64_t first;
 
-	make_topic(f, "t", DURABILITY_MEMORY);
+	engine_make_topic(f, "t", DURABILITY_MEMORY);
 	f->checkpoint_bytes = FILE_BYTES;
-	logd_starts(f);
+	engine_logd_starts(f);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		unsigned made = f->checkpoints;
 		memory_world_fail(f->world, cases[i].op, 0, cases[i].error, false);
@@ -552,7 +527,7 @@ static void clean_stop_in_the_middle_of_a_checkpoint_leaves_a_whole_one(void **s
 	make_many(f, 1500);
 	f->checkpoint_bytes = 2 * FILE_BYTES;
 	f->holds_seals = true;
-	logd_starts(f);
+	engine_logd_starts(f);
 	begin_slices(f);
 	engine_settle(f);
 	before = describe(f);
@@ -568,21 +543,21 @@ static void clean_stop_in_the_middle_of_a_checkpoint_leaves_a_whole_one(void **s
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(sealed_files_are_segments_and_every_record_is_read_through_them, setup, teardown),
-		cmocka_unit_test_setup_teardown(topics_are_switched_a_slice_at_a_time, setup, teardown),
-		cmocka_unit_test_setup_teardown(topic_that_is_deleted_before_it_is_switched_is_passed_over, setup, teardown),
-		cmocka_unit_test_setup_teardown(start_finds_the_same_by_footers_as_by_frames, setup, teardown),
-		cmocka_unit_test_setup_teardown(daemon_start_finds_the_same_by_footers_as_by_frames, setup, teardown),
-		cmocka_unit_test_setup_teardown(start_after_a_power_cut_finds_the_same_by_footers_as_by_frames, setup, teardown),
-		cmocka_unit_test_setup_teardown(start_with_checkpoints_finds_the_same_by_footers_as_by_frames, setup, teardown),
-		cmocka_unit_test_setup_teardown(footer_with_a_broken_section_is_replaced_by_the_frames, setup, teardown),
-		cmocka_unit_test_setup_teardown(key_whose_batch_is_sealed_is_known_after_a_start, setup, teardown),
-		cmocka_unit_test_setup_teardown(checkpoint_is_made_when_due_and_two_are_kept, setup, teardown),
-		cmocka_unit_test_setup_teardown(changes_between_the_slices_of_a_checkpoint_are_found_by_a_start, setup, teardown),
-		cmocka_unit_test_setup_teardown(checkpoint_is_given_up_when_the_log_leaves_its_file_and_made_later, setup, teardown),
-		cmocka_unit_test_setup_teardown(checkpoint_waits_until_the_log_is_synced_past_its_last_slice, setup, teardown),
-		cmocka_unit_test_setup_teardown(checkpoint_that_cannot_be_written_stops_no_append, setup, teardown),
-		cmocka_unit_test_setup_teardown(clean_stop_in_the_middle_of_a_checkpoint_leaves_a_whole_one, setup, teardown),
+		cmocka_unit_test_setup_teardown(sealed_files_are_segments_and_every_record_is_read_through_them, setup, engine_teardown),
+		cmocka_unit_test_setup_teardown(topics_are_switched_a_slice_at_a_time, setup, engine_teardown),
+		cmocka_unit_test_setup_teardown(topic_that_is_deleted_before_it_is_switched_is_passed_over, setup, engine_teardown),
+		cmocka_unit_test_setup_teardown(start_finds_the_same_by_footers_as_by_frames, setup, engine_teardown),
+		cmocka_unit_test_setup_teardown(daemon_start_finds_the_same_by_footers_as_by_frames, setup, engine_teardown),
+		cmocka_unit_test_setup_teardown(start_after_a_power_cut_finds_the_same_by_footers_as_by_frames, setup, engine_teardown),
+		cmocka_unit_test_setup_teardown(start_with_checkpoints_finds_the_same_by_footers_as_by_frames, setup, engine_teardown),
+		cmocka_unit_test_setup_teardown(footer_with_a_broken_section_is_replaced_by_the_frames, setup, engine_teardown),
+		cmocka_unit_test_setup_teardown(key_whose_batch_is_sealed_is_known_after_a_start, setup, engine_teardown),
+		cmocka_unit_test_setup_teardown(checkpoint_is_made_when_due_and_two_are_kept, setup, engine_teardown),
+		cmocka_unit_test_setup_teardown(changes_between_the_slices_of_a_checkpoint_are_found_by_a_start, setup, engine_teardown),
+		cmocka_unit_test_setup_teardown(checkpoint_is_given_up_when_the_log_leaves_its_file_and_made_later, setup, engine_teardown),
+		cmocka_unit_test_setup_teardown(checkpoint_waits_until_the_log_is_synced_past_its_last_slice, setup, engine_teardown),
+		cmocka_unit_test_setup_teardown(checkpoint_that_cannot_be_written_stops_no_append, setup, engine_teardown),
+		cmocka_unit_test_setup_teardown(clean_stop_in_the_middle_of_a_checkpoint_leaves_a_whole_one, setup, engine_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,12 +27,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	engine_fixture_destroy(*state);
-	return 0;
-}
-
 static uint64_t append(struct engine_fixture *f, const char *topic, const char *key)
 {
 	return engine_append(f, topic, 2, &(struct append_options){ .key = key });
@@ -282,7 +276,7 @@ static void every_key_of_many_files_is_found(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, engine_teardown)
 		CASE(repeat_of_a_write_in_a_sealed_file_is_answered_from_its_footer),
 		CASE(repeats_are_known_after_deaths_and_restarts),
 		CASE(after_the_window_the_key_is_new_without_a_look),

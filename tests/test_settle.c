@@ -23,12 +23,6 @@ static int setup(void **state)
 	return f->engine->settling; /* nothing is left of the start */
 }
 
-static int teardown(void **state)
-{
-	engine_fixture_destroy(*state);
-	return 0;
-}
-
 static void found(struct engine_fixture *f, uint64_t incarnation, uint64_t id, uint64_t head)
 {
 	const struct settled settled = { .incarnation = incarnation, .completion = { .request_id = id, .type = REQUEST_APPEND, .head = head } };
@@ -142,7 +136,7 @@ static void entry_whose_frame_stands_is_passed_over(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, engine_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(each_ring_gets_its_own_answers_once_by_rising_id),
 		TEST(worker_that_does_not_read_holds_up_its_own_answers_alone),

@@ -1,0 +1,111 @@
+/* The bound of the ephemeral log. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "common/frame.h"
+#include "tests/engine_fixture.h"
+
+/* Fills the ephemeral log of 64 KiB past its bound; the first record that is left. */
+static uint64_t overflow(struct engine_fixture *f, const char *topic)
+{
+	for (unsigned i = 0; i < 100; i++)
+		engine_answered(f, engine_append(f, topic, 1, &(struct append_options){ .bytes = 4000 }));
+	return engine_numbers(f, topic).earliest;
+}
+
+static int setup(void **state)
+{
+	struct engine_fixture *f = engine_fixture_create(2);
+
+	f->settings.ephemeral_max_bytes = 64 << 10;
+	*state = f;
+	return engine_fixture_start(f, true, false) != ERR_OK;
+}
+
+static void oldest_ephemeral_records_go_past_the_bound_and_are_announced_as_cap(void **state)
+{
+	struct engine_fixture *f = *state;
+	struct topic_numbers numbers, again;
+
+	engine_make_topic(f, "e", DURABILITY_EPHEMERAL);
+	uint64_t first = overflow(f, "e");
+	numbers = engine_numbers(f, "e");
+	assert_int_equal(numbers.head, 100);
+	assert_in_range(first, 80, 97);
+	assert_int_equal(numbers.floor, first - 1);
+	assert_int_equal(numbers.floor_reason, REASON_CAP);
+	assert_int_equal(numbers.count, 100 - numbers.floor);
+	engine_assert_no_losses(f, "e");
+	engine_logd_starts(f);
+	again = engine_numbers(f, "e");
+	assert_int_equal(again.floor, numbers.floor);
+	assert_int_equal(again.floor_reason, REASON_CAP);
+	assert_int_equal(again.count, numbers.count);
+	assert_int_equal(again.earliest, numbers.earliest);
+	assert_int_equal(again.bytes, numbers.bytes);
+	engine_assert_no_losses(f, "e");
+}
+
+static void batches_whose_file_goes_in_the_round_in_which_they_came_are_answered_and_announced(void **state)
+{
+	struct engine_fixture *f = *state;
+	uint64_t ids[60];
+
+	engine_make_topic(f, "e", DURABILITY_EPHEMERAL);
+	for (unsigned i = 0; i < 60; i++)
+		ids[i] = engine_append(f, "e", 1, &(struct append_options){ .bytes = 4000, .worker = i % 2 });
+	for (unsigned i = 0; i < 60; i++)
+		assert_int_equal(engine_answered(f, ids[i])->status, ERR_OK);
+	assert_int_equal(engine_numbers(f, "e").head, 60);
+	assert_int_equal(engine_numbers(f, "e").count, 60 - engine_numbers(f, "e").floor);
+	assert_true(engine_numbers(f, "e").floor > 0);
+	engine_assert_no_losses(f, "e");
+}
+
+static void records_of_the_disk_log_stay_when_ephemeral_ones_behind_them_go(void **state)
+{
+	struct engine_fixture *f = *state;
+	struct topic_config ephemeral = engine_config(DURABILITY_EPHEMERAL);
+	struct topic_numbers numbers;
+	struct loss losses[64], again[64];
+	uint64_t id, lost = 0;
+
+	engine_make_topic(f, "t", DURABILITY_FSYNC);
+	id = engine_append(f, "t", 5, NULL);
+	engine_answered(f, id);
+	engine_answered(f, engine_patch(f, "t", &ephemeral, CONFIG_DURABILITY));
+	assert_int_equal(overflow(f, "t"), 1);
+	numbers = engine_numbers(f, "t");
+	assert_true(engine_reads(f, "t", 1, 5, id));
+	assert_int_equal(numbers.floor, 0);
+	unsigned count = engine_losses(f, "t", losses, 64);
+	assert_in_range(count, 1, 64);
+	for (unsigned i = 0; i < count; i++) {
+		assert_int_equal(losses[i].reason, REASON_CAP);
+		assert_int_equal(losses[i].from, i == 0 ? 6 : losses[i - 1].to + 1);
+		lost += losses[i].to - losses[i].from + 1;
+	}
+	assert_int_equal(numbers.count, 105 - lost);
+	engine_logd_starts(f);
+	assert_true(engine_reads(f, "t", 1, 5, id));
+	assert_int_equal(engine_losses(f, "t", again, 64), count);
+	assert_memory_equal(losses, again, count * sizeof losses[0]);
+	assert_int_equal(engine_numbers(f, "t").count, numbers.count);
+	engine_daemon_starts(f, false);
+	assert_true(engine_reads(f, "t", 1, 5, id));
+	assert_int_equal(engine_numbers(f, "t").count, 5);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, engine_teardown)
+		TEST(oldest_ephemeral_records_go_past_the_bound_and_are_announced_as_cap),
+		TEST(batches_whose_file_goes_in_the_round_in_which_they_came_are_answered_and_announced),
+		TEST(records_of_the_disk_log_stay_when_ephemeral_ones_behind_them_go),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

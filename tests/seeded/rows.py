@@ -1,8 +1,8 @@
 """Seeded bugs for the rows of faults (docs/faults.md has the table): name, file, text, what stands there instead, and the test that must fail: a program, or a script and the
 words that choose its cases."""
 
-ENGINE, FAULTS, RECOVER, MEMORY = (("tests/test_engine" + name, []) for name in ("", "_faults", "_recover", "_memory"))
-LOG, LOG_RECOVER, RING, SUBMIT, HTTP, SETTLE = (("tests/test_" + name, []) for name in ("log", "log_recover", "ring", "submit", "http", "settle"))
+ENGINE, RINGS, FAULTS, RECOVER, MEMORY = (("tests/test_engine" + name, []) for name in ("", "_rings", "_faults", "_recover", "_memory"))
+LOG, LOG_CRASHES, RING, SUBMIT, HTTP, SETTLE = (("tests/test_" + name, []) for name in ("log", "log_crashes", "ring", "submit", "http", "settle"))
 JSON, WALK, ROUTE, SHM = (("tests/test_" + name, []) for name in ("json", "json_walk", "route", "shm"))
 LOGD_CHILD = ("tests/test_logd_child", [])
 
@@ -16,13 +16,14 @@ BUGS = [
     ("A1 a slot counts when it is reserved", "common/ring_producer.c",
      "\tproducer->reserved = length;\n\treturn", "\tproducer->reserved = length;\n\tatomic_store(&producer->shared->tail, producer->tail + pad + length);\n\treturn", RING),
     ("A2 an entry counts that was not announced", "common/ring_consumer.c", " && consumer->number < consumer->published;", ";", RING),
-    ("A3 what a dead worker had published is taken", "logd/take.c", "ring->incarnation != 0 && !ring->gone && !ring->broken && (", "ring->incarnation != 0 && !ring->broken && (", ENGINE),
+    ("A3 what a dead worker had published is taken", "logd/take.c", "ring->incarnation != 0 && !ring->gone && !ring->broken && (", "ring->incarnation != 0 && !ring->broken && (", RINGS),
     ("A4 a repeat is done again", "logd/append.c", "first == NULL || topic_seq_lost(", "first != NULL || topic_seq_lost(", ENGINE),
     ("A5 what nobody had taken is passed over at a start", "logd/settle.c", "\t\treturn false;\n\tring_skip(", "\t\t(void)0;\n\tring_skip(", RECOVER),
     ("A6 a group counts as written before it is", "logd/log.c", "error = log_chunks_write(log, log->written.lsn);", "error = ERR_OK;", LOG),
     ("A7 what a dead log process wrote is never answered", "logd/replay.c", "\tif (!settle)\n\t\treturn ERR_OK;\n", "\tif (settle || !settle)\n\t\treturn ERR_OK;\n", RECOVER),
+    ("A7 an ephemeral frame that is written counts as answered", "logd/log_file.c", "'e' ? log->e_answered :", "'e' ? log->written.lsn :", LOG),
     ("A8 a file is begun without its header", "logd/log_chunk.c", "error = log_file_write_header(log, chunk->file);", "error = ERR_OK;", LOG),
-    ("A9 starts that are interrupted leave their copies", "logd/log_finish.c", "\t\t\tlog->ops->unlink(log->ops->world, &doomed->name);\n", "\t\t\tcontinue;\n", LOG_RECOVER),
+    ("A9 starts that are interrupted leave their copies", "logd/log_finish.c", "\t\t\tlog->ops->unlink(log->ops->world, &doomed->name);\n", "\t\t\tcontinue;\n", LOG_CRASHES),
     ("A10 workers outlive their supervisor", "worker/worker.c", "\tif (!worker->draining)\n\t\tdrain(worker, worker->inherit.common.settings.drain_ms);\n", "", script("tests/faults/test_processes.py", "killed_supervisor")),
     ("A12 nobody gives up on a log process that stands still", "worker/submit.c", "if (now_us - submission->since_us < deadline_us)", "if (deadline_us > 0)", SUBMIT),
     ("A13 no back-off", "supervisor/logd_child.c", "child->restart_us = child->deaths == 1 ? now : now +", "child->restart_us = child->deaths >= 1 ? now : now +", LOGD_CHILD),
@@ -34,6 +35,8 @@ BUGS = [
     # ---- D: errors of calls, memory, stalls ----
     ("D1 an interrupted write is a failed one", "logd/log_file.c", "((error != EINTR && error != EAGAIN) ||", "(error ||", LOG),
     ("D4 read-only is not told", "logd/engine.c", "[LOG_READ_ONLY] = LOGD_READ_ONLY", "[LOG_READ_ONLY] = LOGD_READY", FAULTS),
+    ("D4 a log is given up with what it gathers", "logd/log_roll.c", "\t\tif (log->appended.lsn != log->written.lsn)\n\t\t\treturn ERR_AGAIN;", "\t\t(void)0;", FAULTS),
+    ("D4 what a given-up log gathered waits for ever", "logd/log.c", "\t\tdrop_gathered(log);\n\t\treturn ERR_READ_ONLY;", "\t\treturn ERR_READ_ONLY;", LOG),
     ("D5 a used-up quota is a broken disk", "logd/log_file.c", "return error == ENOSPC || error == EDQUOT;", "return error == ENOSPC;", script("tests/faults/test_storage.py", "quota")),
     ("D5 the reserve is given to writes", "logd/log_roll.c", "kept = control ? 0 : file->size / RESERVE_PART;", "kept = control ? 0 : 0;", script("tests/faults/test_storage.py", "a_full_disk")),
     ("D5 want of descriptors is for good", "logd/log_file.c", " || error == EMFILE || error == ENFILE ||", " ||", script("tests/faults/test_storage.py", "descriptors")),
@@ -42,16 +45,16 @@ BUGS = [
     ("D9 unsynced frames have no bound", "logd/log.c", "log->appended.lsn - log->synced.lsn + size > log->options.unsynced_max)", "size > log->options.unsynced_max)", LOG),
     ("D9 every class waits for the sync", "logd/append.c", "\tif (last_seq <= topic->ceiling_safe)\n\t\treturn 0;\n\treturn topic->ceiling_end;", "\treturn end;", ENGINE),
     # ---- E: rings and hostile workers ----
-    ("E1 a broken ring is gone on with", "logd/take.c", "\tif (result == BROKEN)\n\t\tcut_off(engine, ring);\n", "\t(void)cut_off;\n", ENGINE),
+    ("E1 a broken ring is gone on with", "logd/take.c", "\tif (result == BROKEN)\n\t\tcut_off(engine, ring);\n", "\t(void)cut_off;\n", RINGS),
     ("E2 parts may be longer than the entry", "common/ring_consumer.c", "return head->length == size;", "return head->length <= size;", RING),
     ("E3 lengths are read again after they were checked", "common/ring_consumer.c", "\tuint64_t length = request_size(&consumer->head) - sizeof *head;",
      "\tuint64_t length = request_size((const struct request *)(const void *)(consumer->data + consumer->position % RING_BYTES)) - sizeof *head;", ("tests/hostile_ring", [])),
     ("E4 the tail may go back", "common/ring_consumer.c", "tail < consumer->tail || ", "", RING),
     ("E4 the tail may run ahead", "common/ring_consumer.c", "tail - consumer->released > RING_BYTES || ", "", RING),
     ("E5 shared objects can shrink", "common/shm.c", "fcntl(made, F_ADD_SEALS, F_SEAL_SHRINK | ", "fcntl(made, F_ADD_SEALS, ", SHM),
-    ("E6 answers are put where unread ones stand", "logd/take.c", "if (completion_room(ring->completions, &error) <= ring->owed)", "if (completion_room(ring->completions, &error) == UINT32_MAX)", ENGINE),
+    ("E6 answers are put where unread ones stand", "logd/take.c", "if (completion_room(ring->completions, &error) <= ring->owed)", "if (completion_room(ring->completions, &error) == UINT32_MAX)", RINGS),
     ("E7 limits that a worker has passed over are believed", "logd/take.c", "head->node_length <= settings->max_node_bytes && ", "(settings != NULL) && ", script("tests/faults/test_hostile.py", "breaks_its_ring")),
-    ("E9 a dead worker's ring is taken from", "logd/engine.c", "\tring->gone = true;\n", "\tring->gone = ring->broken;\n", ENGINE),
+    ("E9 a dead worker's ring is taken from", "logd/engine.c", "\tring->gone = true;\n", "\tring->gone = ring->broken;\n", RINGS),
     # ---- G: HTTP ----
     ("G1 chunked twice in one field", "worker/http.c", "if (!equals(field->value, \"chunked\"))", "if (!has_word(field->value, \"chunked\"))", HTTP),
     ("G2 a length with a leading zero is octal", "worker/http.c", "__builtin_mul_overflow(n, 10, &n)", "__builtin_mul_overflow(n, value.at[0] == '0' ? 8 : 10, &n)", HTTP),

@@ -4,10 +4,10 @@
  * (sched_yield) to whoever wants it between two looks, and sleeps as always when nothing has come.
  *
  * It polls only while polling pays: work that comes within the window, polled or slept for, earns credit; a window without any costs one. An idle server
- * sleeps.
+ * sleeps, and so does one whose work always takes longer than the window.
  *
  *     round with work:     busy_poll_worked
- *     round without work:  busy_poll_again(now) ? look again : sleep, then busy_poll_slept(how long)
+ *     round without work:  busy_poll_again(now) ? look again : sleep, then busy_poll_slept(from, to)
  */
 #ifndef TOPICS_BUSY_POLL_H
 #define TOPICS_BUSY_POLL_H
@@ -20,7 +20,7 @@ enum { BUSY_POLL_CREDIT = 4 };
 
 struct busy_poll {
 	uint64_t window_us;  /* 0: never polls */
-	uint64_t since_us;   /* when polling began, 0: it has not */
+	uint64_t since_us;   /* when polling for the next work began, 0: it has not */
 	unsigned credit;     /* windows that may yet pass in vain */
 };
 
@@ -42,16 +42,16 @@ static inline bool busy_poll_again(struct busy_poll *poll, uint64_t now_us)
 		sched_yield();
 		return true;
 	}
-	poll->since_us = 0;
 	poll->credit--;
 	return false;
 }
 
-/* A sleep that was short enough to have been polled for. */
-static inline void busy_poll_slept(struct busy_poll *poll, uint64_t us)
+/* It has slept: was the wait short enough to have been polled for, what it had polled before included? */
+static inline void busy_poll_slept(struct busy_poll *poll, uint64_t from_us, uint64_t to_us)
 {
-	if (us < poll->window_us)
+	if (to_us - (poll->since_us != 0 ? poll->since_us : from_us) < poll->window_us)
 		poll->credit = BUSY_POLL_CREDIT;
+	poll->since_us = 0;
 }
 
 #endif

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -22,19 +23,21 @@ enum { FILL_BYTES = 1 << 20, JOB_NAME_ROOM = 48 };
 /*
  *            jobs_sync, _prepare, ...          thread                 jobs_finished
  *   IDLE ------------------------> WAITING ------------> DONE ------------------------> IDLE
+ *
+ * The loop has the lane while it is IDLE or DONE, the thread while it is WAITING; whoever changes the state hands everything else over with it. There is no lock:
+ * a thread that is woken while its waker holds one goes back to sleep for it, and each sleep of a client's sync costs that client.
  */
 enum job_state { JOB_IDLE, JOB_WAITING, JOB_DONE };
 
 struct lane {
 	struct jobs *jobs;
 	enum job_kind kind;
-	enum job_state state;
+	_Atomic enum job_state state;
 	pthread_t thread;
-	pthread_cond_t changed;
+	sem_t given;                 /* one for each job, and one for the end */
 	bool started;
-	_Atomic unsigned given;    /* jobs handed over: what a polling thread looks at */
-	uint64_t window_us;        /* of polling, as it is wanted now */
-	struct busy_poll polling;  /* the thread's */
+	_Atomic uint64_t window_us;  /* of polling, as it is wanted now */
+	struct busy_poll polling;    /* the thread's */
 	/* the job */
 	struct sync_job sync;
 	int data_dir;
@@ -49,12 +52,11 @@ struct lane {
 };
 
 struct jobs {
-	pthread_mutex_t lock;
 	struct lane lanes[JOB_KINDS];
 	int event_fd;
-	bool ending;
+	_Atomic bool ending;
 	_Atomic unsigned done; /* lanes whose result has not been taken */
-	_Atomic bool syncing; /* the disk is not idle */
+	_Atomic bool syncing;  /* the disk is not idle */
 };
 
 static uint64_t now_us(void)
@@ -140,45 +142,38 @@ static void run(struct lane *lane)
 	}
 }
 
-/* The lock is held, before and after. One job follows the other closely while a client waits for each sync: then sleeping costs more than looking. */
+/* One job follows the other closely while a client waits for each sync: then sleeping costs more than looking. */
 static void wait_for_job(struct lane *lane)
 {
-	struct jobs *jobs = lane->jobs;
-	unsigned given = atomic_load(&lane->given);
 	uint64_t began = now_us();
-	lane->polling.window_us = lane->window_us;
-	pthread_mutex_unlock(&jobs->lock);
-	while (atomic_load(&lane->given) == given && busy_poll_again(&lane->polling, now_us()))
-		continue;
-	pthread_mutex_lock(&jobs->lock);
-	if (atomic_load(&lane->given) != given) {
-		busy_poll_worked(&lane->polling);
+	lane->polling.window_us = atomic_load_explicit(&lane->window_us, memory_order_relaxed);
+	while (sem_trywait(&lane->given) != 0) {
+		if (busy_poll_again(&lane->polling, now_us()))
+			continue;
+		while (sem_wait(&lane->given) != 0)
+			continue;
+		busy_poll_slept(&lane->polling, began, now_us());
 		return;
 	}
-	if (lane->state != JOB_WAITING && !jobs->ending)
-		pthread_cond_wait(&lane->changed, &jobs->lock);
-	busy_poll_slept(&lane->polling, now_us() - began);
+	busy_poll_worked(&lane->polling);
 }
 
 static void *lane_main(void *argument)
 {
 	struct lane *lane = argument;
 	struct jobs *jobs = lane->jobs;
-	pthread_mutex_lock(&jobs->lock);
 	for (;;) {
-		while (lane->state != JOB_WAITING && !jobs->ending)
-			wait_for_job(lane);
-		if (lane->state != JOB_WAITING)
-			break;
-		pthread_mutex_unlock(&jobs->lock);
+		wait_for_job(lane);
+		if (atomic_load(&lane->state) != JOB_WAITING) {
+			if (atomic_load(&jobs->ending))
+				return NULL;
+			continue;
+		}
 		run(lane);
-		pthread_mutex_lock(&jobs->lock);
-		lane->state = JOB_DONE;
+		atomic_store(&lane->state, JOB_DONE);
 		atomic_fetch_add(&jobs->done, 1);
 		wake_write(jobs->event_fd);
 	}
-	pthread_mutex_unlock(&jobs->lock);
-	return NULL;
 }
 
 static enum error start_lane(struct jobs *jobs, enum job_kind kind)
@@ -187,9 +182,9 @@ static enum error start_lane(struct jobs *jobs, enum job_kind kind)
 	sigset_t all, before;
 	lane->jobs = jobs;
 	lane->kind = kind;
-	pthread_cond_init(&lane->changed, NULL);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
+	sem_init(&lane->given, 0, 0);
 	int error = pthread_create(&lane->thread, NULL, lane_main, lane);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	lane->started = error == 0;
@@ -201,7 +196,6 @@ enum error jobs_create(struct jobs **out)
 	struct jobs *jobs = calloc(1, sizeof *jobs);
 	if (jobs == NULL)
 		return ERR_NOMEM;
-	pthread_mutex_init(&jobs->lock, NULL);
 	jobs->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	enum error error = jobs->event_fd < 0 ? ERR_IO : ERR_OK;
 	for (unsigned kind = 0; error == ERR_OK && kind < JOB_KINDS; kind++)
@@ -219,52 +213,41 @@ void jobs_destroy(struct jobs **out)
 	struct jobs *jobs = *out;
 	if (jobs == NULL)
 		return;
-	pthread_mutex_lock(&jobs->lock);
-	jobs->ending = true;
+	atomic_store(&jobs->ending, true);
 	for (unsigned i = 0; i < JOB_KINDS; i++)
 		if (jobs->lanes[i].started)
-			pthread_cond_signal(&jobs->lanes[i].changed);
-	pthread_mutex_unlock(&jobs->lock);
+			sem_post(&jobs->lanes[i].given);
 	for (unsigned i = 0; i < JOB_KINDS; i++) {
 		if (!jobs->lanes[i].started)
 			continue;
 		pthread_join(jobs->lanes[i].thread, NULL);
-		pthread_cond_destroy(&jobs->lanes[i].changed);
+		sem_destroy(&jobs->lanes[i].given);
 	}
 	free(jobs->lanes[JOB_SEAL].seal.topics); /* of a result that nobody took */
 	free(jobs->lanes[JOB_SEAL].seal.keys);
 	if (jobs->event_fd >= 0)
 		close(jobs->event_fd);
-	pthread_mutex_destroy(&jobs->lock);
 	free(jobs);
 	*out = NULL;
 }
 
-/* The lane, to be given its job and to hand_over; NULL while it has one. The lock is held if it is not NULL. */
+/* The lane, to be given its job and to hand_over; NULL while it has one. */
 static struct lane *idle_lane(struct jobs *jobs, enum job_kind kind)
 {
 	struct lane *lane = &jobs->lanes[kind];
-	pthread_mutex_lock(&jobs->lock);
-	if (lane->state == JOB_IDLE)
-		return lane;
-	pthread_mutex_unlock(&jobs->lock);
-	return NULL;
+	return atomic_load(&lane->state) == JOB_IDLE ? lane : NULL;
 }
 
 static int hand_over(struct lane *lane)
 {
-	lane->state = JOB_WAITING;
-	atomic_fetch_add(&lane->given, 1);
-	pthread_cond_signal(&lane->changed);
-	pthread_mutex_unlock(&lane->jobs->lock);
+	atomic_store(&lane->state, JOB_WAITING);
+	sem_post(&lane->given);
 	return 0;
 }
 
 void jobs_busy_poll(struct jobs *jobs, uint64_t us)
 {
-	pthread_mutex_lock(&jobs->lock);
-	jobs->lanes[JOB_SYNC].window_us = us;
-	pthread_mutex_unlock(&jobs->lock);
+	atomic_store_explicit(&jobs->lanes[JOB_SYNC].window_us, us, memory_order_relaxed);
 }
 
 int jobs_sync(struct jobs *jobs, const struct sync_job *job)
@@ -330,25 +313,21 @@ bool jobs_done(const struct jobs *jobs)
 
 bool jobs_finished(struct jobs *jobs, struct job_result *result)
 {
-	bool found = false;
 	uint64_t count;
-	pthread_mutex_lock(&jobs->lock);
-	for (unsigned i = 0; i < JOB_KINDS && !found; i++) {
-		struct lane *lane = &jobs->lanes[i];
-		if (lane->state != JOB_DONE)
-			continue;
-		*result = (struct job_result){ .kind = lane->kind, .sync = lane->sync, .id = lane->id, .error = lane->error,
-		                               .seal = lane->seal, .finish = lane->finish, .lookup = lane->lookup };
-		lane->seal.topics = NULL;
-		lane->seal.keys = NULL;
-		lane->state = JOB_IDLE;
-		atomic_fetch_sub(&jobs->done, 1);
-		found = true;
-	}
-	if (!found) {
+	if (!jobs_done(jobs)) {
 		ssize_t ignored = read(jobs->event_fd, &count, sizeof count);
 		(void)ignored;
 	}
-	pthread_mutex_unlock(&jobs->lock);
-	return found;
+	if (!jobs_done(jobs)) /* what is done from here on writes the event again */
+		return false;
+	struct lane *lane = jobs->lanes;
+	while (atomic_load(&lane->state) != JOB_DONE)
+		lane++;
+	*result = (struct job_result){ .kind = lane->kind, .sync = lane->sync, .id = lane->id, .error = lane->error,
+	                               .seal = lane->seal, .finish = lane->finish, .lookup = lane->lookup };
+	lane->seal.topics = NULL;
+	lane->seal.keys = NULL;
+	atomic_store(&lane->state, JOB_IDLE);
+	atomic_fetch_sub(&jobs->done, 1);
+	return true;
 }

@@ -21,7 +21,8 @@
 #include "logd/engine.h"
 #include "logd/ops_system.h"
 
-enum { BATCH_OF_ROUNDS = 16, LISTEN_US = 2000 };
+/* A sync takes longer than a request to come, and a client waits for it as well: its end is looked for during so many windows of the settings. */
+enum { BATCH_OF_ROUNDS = 16, LISTEN_US = 2000, SYNC_WINDOWS = 3 };
 
 /* The objects of one worker process; mapped until the engine holds nothing of it any more. */
 struct attached {
@@ -52,7 +53,8 @@ struct logd {
 	bool stopping;
 	int exit_status;
 	uint32_t state;
-	struct busy_poll polling;
+	struct busy_poll polling;      /* for requests */
+	struct busy_poll sync_polling; /* for the end of a sync, and for requests meanwhile */
 };
 
 static void tell(struct logd *logd, struct control message)
@@ -293,7 +295,7 @@ static uint64_t now_us(const struct logd *logd)
 }
 
 /* Waits for something to do, at most `us`. Before sleeping it says so and looks once more (common/wake.h). */
-static void wait_for_work(struct logd *logd, uint64_t us)
+static void wait_for_work(struct logd *logd, struct busy_poll *polling, uint64_t us)
 {
 	struct pollfd fds[] = {
 		{ .fd = logd->inherit->common.logd_wake_fd, .events = POLLIN },
@@ -307,8 +309,8 @@ static void wait_for_work(struct logd *logd, uint64_t us)
 		busy = true;
 	int ready = poll(fds, 3, busy ? 0 : us > 1000000 ? 1000 : (int)((us + 999) / 1000));
 	wake_end_sleep(&logd->status->logd_sleeping);
-	if (!busy && ready > 0 && (fds[0].revents | fds[1].revents) != 0)
-		busy_poll_slept(&logd->polling, now_us(logd) - began);
+	if (!busy && (ready == 0 || (fds[0].revents | fds[1].revents) != 0))
+		busy_poll_slept(polling, began, now_us(logd));
 	if (ready > 0 && fds[0].revents != 0) {
 		uint64_t count;
 		ssize_t ignored = read(logd->inherit->common.logd_wake_fd, &count, sizeof count);
@@ -324,8 +326,10 @@ static void wait_for_work(struct logd *logd, uint64_t us)
 static bool rounds(struct logd *logd, uint64_t *us)
 {
 	bool more = true;
-	if (ops_system_done(logd->world) || engine_pending(logd->engine))
+	if (ops_system_done(logd->world) || engine_pending(logd->engine)) {
 		busy_poll_worked(&logd->polling);
+		busy_poll_worked(&logd->sync_polling);
+	}
 	if (ops_system_done(logd->world))
 		take_jobs(logd);
 	for (unsigned i = 0; i < BATCH_OF_ROUNDS && more; i++)
@@ -341,10 +345,12 @@ static void work(struct logd *logd)
 	while (!logd->stopping) {
 		uint64_t us = 1000000, now = now_us(logd);
 		bool more = logd->started && rounds(logd, &us);
-		if (!more && logd->started && !engine_syncing(logd->engine) && now - heard_us < LISTEN_US && busy_poll_again(&logd->polling, now))
+		struct busy_poll *polling = logd->started && engine_syncing(logd->engine) ? &logd->sync_polling : &logd->polling;
+		bool again = !more && logd->started && busy_poll_again(polling, now);
+		if (again && now - heard_us < LISTEN_US)
 			continue;
 		heard_us = now;
-		wait_for_work(logd, more ? 0 : us);
+		wait_for_work(logd, polling, more || again ? 0 : us);
 	}
 }
 
@@ -416,6 +422,7 @@ int logd_run(const struct inherit_logd *inherit)
 		return 1;
 	logd->inherit = inherit;
 	logd->polling.window_us = inherit->common.settings.busy_poll_us;
+	logd->sync_polling.window_us = SYNC_WINDOWS * inherit->common.settings.busy_poll_us;
 	logd->logging = (struct logging){ .program = "topics-logd", .level = LOG_LEVEL_INFO };
 	for (unsigned i = 0; i < ATTACHED_MAX; i++)
 		logd->attached[i].wake_fd = -1;

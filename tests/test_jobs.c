@@ -117,6 +117,21 @@ static void thread_that_looks_for_its_next_job_does_each_once(void **state)
 	}
 }
 
+/* A job that is over at once ends at every point of the loop's question for results, also between its look and its taking of the event back. */
+static void end_of_a_job_is_told_whenever_it_comes(void **state)
+{
+	struct fixture *f = *state;
+	const struct sync_job nothing = { .count = 0 };
+
+	jobs_busy_poll(f->jobs, 2000);
+	for (unsigned i = 0; i < 100000; i++) {
+		assert_int_equal(jobs_sync(f->jobs, &nothing), 0);
+		for (volatile unsigned wait = 0; wait < i % 1024; wait++)
+			continue;
+		assert_int_equal(finished(f).kind, JOB_SYNC);
+	}
+}
+
 static void second_job_of_a_kind_is_busy_until_the_first_is_taken(void **state)
 {
 	struct fixture *f = *state;
@@ -257,6 +272,7 @@ int main(void)
 		TEST(idle_jobs_say_nothing),
 		TEST(sync_and_preparation_run_beside_each_other_and_each_is_told_once),
 		TEST(thread_that_looks_for_its_next_job_does_each_once),
+		TEST(end_of_a_job_is_told_whenever_it_comes),
 		TEST(second_job_of_a_kind_is_busy_until_the_first_is_taken),
 		TEST(sync_stops_at_the_first_failure_and_the_next_job_begins_without_it),
 		TEST(prepared_file_is_whole_zero_and_nobody_elses_to_read),

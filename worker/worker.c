@@ -278,7 +278,7 @@ static void sleep_for_events(struct worker *worker, struct busy_poll *polling)
 	if (event_base_loop(worker->base, EVLOOP_ONCE | (busy ? EVLOOP_NONBLOCK : 0)) != 0)
 		worker->leaving = true;
 	wake_end_sleep(&counters->sleeping);
-	busy_poll_slept(polling, worker_now_us() - began);
+	busy_poll_slept(polling, began, worker_now_us());
 }
 
 /* One round: what has come is handled, answers of logd are taken, what gathered is sent and handed over, and only then this process sleeps. */

@@ -99,9 +99,15 @@ __attribute__((target("sse4.2"))) static uint32_t fast(uint32_t crc, const uint8
 	for (; length >= 8; p += 8, length -= 8)
 		wide = __builtin_ia32_crc32di(wide, get_u64(p));
 	crc = (uint32_t)wide;
-	for (; length > 0; p++, length--)
-		crc = __builtin_ia32_crc32qi(crc, *p);
-	return crc;
+	if (length & 4) {
+		crc = __builtin_ia32_crc32si(crc, get_u32(p));
+		p += 4;
+	}
+	if (length & 2) {
+		crc = __builtin_ia32_crc32hi(crc, get_u16(p));
+		p += 2;
+	}
+	return length & 1 ? __builtin_ia32_crc32qi(crc, *p) : crc;
 }
 
 uint32_t crc32c(uint32_t crc, const void *bytes, size_t length)

@@ -14,14 +14,20 @@
 /* "seqs":[...] for a run of numbers; the caller has made room for TEXT_U64_MAX + 1 bytes each. */
 static uint8_t *put_seqs(uint8_t *at, uint64_t first, uint32_t count)
 {
-	uint8_t digits[TEXT_U64_MAX] = { 0 };
+	uint8_t digits[TEXT_U64_MAX] = { 0 }; /* of the number, but for its last one */
 	size_t length = (size_t)(text_u64(digits, first) - digits);
+	uint8_t last = digits[length - 1];
 	at = text_word(at, ",\"seqs\":[");
 	for (uint32_t i = 0; i < count; i++) {
 		memcpy(at, digits, sizeof digits); /* all of them: a copy of a constant length is no call */
 		at += length;
+		at[-1] = last;
 		*at++ = ',';
-		length = text_count_up(digits, length);
+		if (last++ == '9') {
+			digits[length - 1] = '9';
+			length = text_count_up(digits, length);
+			last = '0';
+		}
 	}
 	at[count > 0 ? -1 : 0] = ']';
 	return count > 0 ? at : at + 1;

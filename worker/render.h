@@ -1,4 +1,4 @@
-/* Records as JSON: what was stored is copied, `$seq` is counted up in ASCII, nothing is parsed (ARCHITECTURE §6). */
+/* Records as JSON: what was stored is copied, the last digit of `$seq` is counted up in ASCII, nothing is parsed (ARCHITECTURE §6). */
 #ifndef TOPICS_RENDER_H
 #define TOPICS_RENDER_H
 
@@ -9,14 +9,16 @@
 #include "common/record.h"
 #include "worker/exchange.h"
 
-/* What is the same for the records of a batch, and the number that goes up. */
+enum { RENDER_HEAD = 64 };
+
+/* What is the same for the records of a batch, and the head that ten of them have in common. */
 struct render {
 	bool include_tags, include_meta;
-	char seq[24];          /* ASCII digits of the next seq, right-aligned at the end */
-	unsigned seq_digits;
-	uint64_t seq_value;
-	char ts[40];           /* ,"$ts":123 */
-	unsigned ts_length;
+	uint8_t head[RENDER_HEAD]; /* {"$seq":120,"$ts":123 */
+	unsigned head_length;      /* 0: it is to be written */
+	unsigned digit;            /* where the last digit of `$seq` stands in it */
+	uint64_t tens;             /* of the seqs that it is for: 12 */
+	int64_t ts;
 	const uint8_t *node;   /* the batch's */
 	uint32_t node_length;
 };

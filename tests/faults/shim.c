@@ -5,6 +5,7 @@
  *     rules of 64 bytes: call, error, times left to fail (0: the rule is idle), calls to let pass first, calls that came, calls that failed
  *
  * The supervisor gives its children an empty environment. Loaded into it this library therefore wraps execve and gives the plan on to the program that the test named.
+ * A rule whose calls all pass counts them: `system` are the calls of the append and read paths that move bytes or change memory; it never fails.
  * Writes and syncs of the thread that prepares the next file count as `fill`. Only files of the log count (names of a `w` and 16 digits): the memory objects of the ephemeral log are written by the same calls.
  */
 #include <dlfcn.h>
@@ -18,10 +19,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
-enum call { CALL_PWRITE = 1, CALL_FDATASYNC, CALL_FSYNC, CALL_OPENAT, CALL_FALLOCATE, CALL_MALLOC, CALL_FILL, CALL_KEY };
+enum call { CALL_PWRITE = 1, CALL_FDATASYNC, CALL_FSYNC, CALL_OPENAT, CALL_FALLOCATE, CALL_MALLOC, CALL_FILL, CALL_KEY, CALL_SYSTEM };
 enum { ERROR_SHORT = 1000, ERROR_HANG = 1001, ERROR_ABORT = 1002, RULES = 16, FDS = 4096 };
 
 struct rule {
@@ -105,6 +108,7 @@ int execve(const char *path, char *const arguments[], char *const environment[])
 
 ssize_t pwrite(int fd, const void *bytes, size_t length, off_t offset)
 {
+	(void)fault(CALL_SYSTEM);
 	int error = of_log(fd) ? fault(prepares ? CALL_FILL : CALL_PWRITE) : 0;
 	if (error == ERROR_SHORT)
 		length = length > 1 ? length / 2 : length;
@@ -157,6 +161,23 @@ int posix_fallocate(int fd, off_t offset, off_t length)
 	int error = of_log(fd) ? fault(CALL_FALLOCATE) : 0;
 	return error != 0 ? error : REAL(posix_fallocate)(fd, offset, length);
 }
+
+/* A call that is only counted. */
+#define COUNTED(type, name, parameters, arguments) \
+	type name parameters                           \
+	{                                              \
+		(void)fault(CALL_SYSTEM);                  \
+		return REAL(name) arguments;               \
+	}
+
+COUNTED(ssize_t, read, (int fd, void *bytes, size_t length), (fd, bytes, length))
+COUNTED(ssize_t, write, (int fd, const void *bytes, size_t length), (fd, bytes, length))
+COUNTED(ssize_t, pread, (int fd, void *bytes, size_t length, off_t offset), (fd, bytes, length, offset))
+COUNTED(ssize_t, preadv2, (int fd, const struct iovec *parts, int count, off_t offset, int flags), (fd, parts, count, offset, flags))
+COUNTED(ssize_t, recv, (int fd, void *bytes, size_t length, int flags), (fd, bytes, length, flags))
+COUNTED(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags))
+COUNTED(void *, mmap, (void *at, size_t length, int protection, int flags, int fd, off_t offset), (at, length, protection, flags, fd, offset))
+COUNTED(int, munmap, (void *at, size_t length), (at, length))
 
 /* libsodium's, by which logd hashes idempotency keys: those that begin with `poison` count. */
 int crypto_generichash(unsigned char *out, size_t room, const unsigned char *in, unsigned long long length, const unsigned char *key, size_t key_length);

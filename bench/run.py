@@ -208,7 +208,8 @@ class Bench:
                     under, against = under + self.sync_baseline(4096)["p50_us"], "E+F"
                 print("    " + verdict("p50", ours["p50_us"] / under, LATENCY[cls, connections, batch], against, below=True))
             if (cls, connections, batch) == ("disk", 64, 100):
-                print("    " + verdict("server CPU us/event", ours["cpu"] / ours["seconds"] / ours["records_per_s"] * 1e6, CPU_PER_EVENT + ("",), "", below=True))
+                ours_us, base_us = (run["cpu"] / run["seconds"] / run["records_per_s"] * 1e6 for run in (ours, base))
+                print("    " + verdict("server CPU us/event", ours_us, CPU_PER_EVENT + ("",), "", below=True) + "; E %.3f" % base_us)
             shutil.rmtree(self.path("data%d" % (self.names - 1)), ignore_errors=True)
 
     def diff(self):

@@ -9,7 +9,7 @@
 #include "logd/idempotency.h"
 #include "logd/log_internal.h"
 
-enum { READ_AHEAD = 1 << 20 };
+enum { READ_AHEAD = 128 << 10 }; /* what is read stays in a core's second-level cache until it has been looked at */
 
 /* The file is read piece by piece: as much memory as a piece, or the largest frame. */
 struct window {

@@ -166,6 +166,12 @@ enum error catalogue_segment_add(struct catalogue_writer *writer, uint32_t slot,
  * finds records gone and no reason. */
 void catalogue_extents_drop(struct catalogue_writer *writer, uint32_t slot, uint64_t floor);
 
+/* Takes out the extents that lie whole within [from, to], of which a loss already says that they are gone. ERR_NOMEM: they stay, which costs room and nothing else. */
+enum error catalogue_extents_cut(struct catalogue_writer *writer, uint32_t slot, uint64_t from, uint64_t to);
+
+/* The topic's losses instead of those that it has, rising; seen by readers at once. ERR_NOMEM: nothing has changed. */
+enum error catalogue_losses_set(struct catalogue_writer *writer, uint32_t slot, const struct loss *losses, uint32_t count);
+
 /* The extent that holds `seq` now lies elsewhere (a failed sync moved its frame). */
 enum error catalogue_move(struct catalogue_writer *writer, uint32_t slot, uint64_t seq, uint32_t file, uint64_t offset);
 

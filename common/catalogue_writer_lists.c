@@ -235,6 +235,56 @@ void catalogue_extents_drop(struct catalogue_writer *writer, uint32_t slot, uint
 	list_drop(writer, slot, LIST_SEGMENTS, floor);
 }
 
+/* Readers see `next` from now on; the block of the list that it takes the place of goes back. */
+static void list_switch(struct catalogue_writer *writer, uint32_t slot, enum list_kind kind, const struct list *next)
+{
+	struct topic_slot *topic = &writer->map->topics[slot];
+	struct list *list = &writer->lists[slot].list[kind], old = *list;
+
+	*list = *next;
+	catalogue_section_begin(&topic->sequence);
+	show_list(topic, list, kind);
+	version_rises(topic);
+	catalogue_section_end(&topic->sequence);
+	heap_free(writer, old.block, old.block_class);
+}
+
+enum error catalogue_extents_cut(struct catalogue_writer *writer, uint32_t slot, uint64_t from, uint64_t to)
+{
+	const struct list *list = &writer->lists[slot].list[LIST_EXTENTS];
+	struct list left = {0};
+	uint64_t begin = list_search(writer, list, LIST_EXTENTS, from), end = list_search(writer, list, LIST_EXTENTS, to + 1), before;
+	enum error error;
+
+	if (begin < end && extent_at(writer, list, begin).first_seq < from)
+		begin++;
+	if (begin >= end)
+		return ERR_OK;
+	before = begin - list->first;
+	if ((error = list_take(writer, &left, LIST_EXTENTS, before + (list->end - end) + 1)) != ERR_OK)
+		return error;
+	copy_elements(writer, &left, 0, list, list->first, before, LIST_EXTENTS);
+	copy_elements(writer, &left, before, list, end, list->end - end, LIST_EXTENTS);
+	left.end = before + (list->end - end);
+	left.visible = list->visible >= end ? left.end - (list->end - list->visible) : list->visible > begin ? before : list->visible - list->first;
+	list_switch(writer, slot, LIST_EXTENTS, &left);
+	return ERR_OK;
+}
+
+enum error catalogue_losses_set(struct catalogue_writer *writer, uint32_t slot, const struct loss *losses, uint32_t count)
+{
+	struct list next = {0};
+	enum error error = list_take(writer, &next, LIST_LOSSES, (uint64_t)count + 1);
+
+	if (error != ERR_OK)
+		return error;
+	for (; next.end < count; next.end++)
+		catalogue_store(list_at(writer, &next, next.end, LIST_LOSSES), &losses[next.end], list_words(LIST_LOSSES));
+	next.visible = next.end;
+	list_switch(writer, slot, LIST_LOSSES, &next);
+	return ERR_OK;
+}
+
 /* In place, under the sequence counter; whoever copied it before must copy it again, which list_version tells. */
 enum error catalogue_move(struct catalogue_writer *writer, uint32_t slot, uint64_t seq, uint32_t file, uint64_t offset)
 {

@@ -348,7 +348,8 @@ static void assign(struct engine *engine, const struct taken *taken, struct buil
 		engine->sync_wanted = true;
 	}
 	*pending = (struct pending){ .topic = topic, .ring = taken->ring, .entry = taken->number, .end = end, .file_id = place->file_id,
-	                             .last_seq = topic->head, .ts = engine->ts, .kind = ENTRY_BATCH, .ephemeral = ephemeral, .created = b->created };
+	                             .last_seq = topic->head, .ts = engine->ts, .kind = ENTRY_BATCH, .ephemeral = ephemeral, .created = b->created,
+	                             .stray = !ephemeral && topic->config.durability == DURABILITY_EPHEMERAL };
 	pending->need = sync_need(b, topic->head, end);
 	pending->extent = (struct extent){ .first_seq = first, .offset = place->offset, .payload = head->payload, .count = head->count,
 	                                   .length = place->length, .entry = entry };
@@ -404,7 +405,9 @@ enum appended append_request(struct engine *engine, struct taken *taken, const s
 	plan_ceiling(&b, b.topic->head + head->count, head->count);
 	/* What also changes something that outlives the daemon lies whole in the disk log, and nothing overtakes it (ARCHITECTURE §4). */
 	b.log = b.created || b.ceiling ? engine->disk : log_of(engine, b.topic);
-	enum error error = seal(engine, taken, &b, &place, &entry);
+	/* Its publication may find it a stray, and those that wait before it. */
+	bool stray = b.log == engine->disk && b.topic->config.durability == DURABILITY_EPHEMERAL;
+	enum error error = stray && !topic_provide_strays(b.topic, b.topic->unpublished_disk + 1) ? ERR_STORAGE_STALLED : seal(engine, taken, &b, &place, &entry);
 	if (error != ERR_OK)
 		return not_appended(engine, taken, &b, error) ? APPEND_DONE : APPEND_WAITS;
 	taken->ring->ephemeral_guess = b.log == engine->ephemeral;

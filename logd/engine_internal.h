@@ -112,6 +112,7 @@ struct pending {
 	struct topic_config *config;   /* create, configure: what to publish; owned */
 	uint8_t kind;                  /* enum entry_type that says what publishing it means: create, configure, delete, batch, answer, 0 */
 	bool ephemeral;                /* it lies in the ephemeral log */
+	bool stray;                    /* batch of the ephemeral class that does not */
 	bool created;                  /* batch that also created its topic */
 	bool published, synced;
 	struct completion completion;
@@ -288,6 +289,7 @@ struct found_extent {
 	struct extent extent;
 	uint64_t count;                /* of records: those of the extent, or of the run */
 	bool ephemeral;                /* the class of the batch, not of its topic now */
+	bool on_disk;                  /* it lies in the disk log */
 	bool sealed;                   /* a run of extents of a sealed file, of which `extent` is the first but for the payload: the segment is in the catalogue */
 };
 struct recovery {

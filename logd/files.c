@@ -111,43 +111,59 @@ static void disk_moved(void *context, const uint8_t *frame, const struct log_pla
 
 /* ---- the ephemeral log is past its bound: its oldest file goes, and readers are told (`cap`) ---- */
 
-static void evict_batch(struct engine *engine, struct topic *topic, const struct entry *entry, const void *context)
+static void lessen(uint64_t *number, uint64_t by)
 {
-	uint64_t first = entry->batch.first_seq, last = first + entry->batch.count - 1;
-	(void)context;
-	/* Not published yet: publish_batch finds its file gone. */
-	if (last <= topic->numbers.floor || last > topic->numbers.head || last <= topic->evicted.to || topic_seq_lost(topic, first))
-		return;
-	if (topic->evicted.to == 0) {
-		topic->evicted.from = first;
-		topic->next_evicted = engine->evicted;
-		engine->evicted = topic;
-	}
-	topic->evicted.to = last;
-	topic->evicted_count += entry->batch.count;
-	topic->evicted_bytes += entry->batch.payload;
+	*number -= by < *number ? by : *number;
 }
 
-static void ephemeral_evicted(void *context, const uint8_t *frame)
+static void count_off(struct topic *topic, uint64_t count, uint64_t bytes)
 {
-	each_batch(context, frame, evict_batch, NULL);
+	lessen(&topic->numbers.count, count);
+	lessen(&topic->numbers.bytes, bytes);
+	lessen(&topic->count, count);
+	lessen(&topic->bytes, bytes);
 }
 
-/* Records that the disk log holds stay though younger ones go: then it is a loss in the middle, else the floor rises. */
-static bool lose_in_the_middle(struct engine *engine, struct topic *topic, uint64_t from, uint64_t to)
+/* Records of another class that stand before `from` and stay. */
+static bool others_before(const struct topic *topic, uint64_t from)
 {
-	const struct loss loss = { .from = from, .to = to, .reason = REASON_CAP };
-	bool last = topic->loss_count == 0 || topic->losses[topic->loss_count - 1].to < from;
-	if (topic->numbers.count == 0 || topic->numbers.earliest >= from || !last)
+	uint64_t earliest = topic->numbers.earliest;
+	if (topic->numbers.count == 0 || earliest >= from)
 		return false;
-	return topic_add_loss(topic, &loss) == ERR_OK && catalogue_loss_add(engine->options.catalogue, topic->slot, &loss) == ERR_OK;
+	return from - earliest > topic_lost_count(topic, earliest, from - 1) + topic_stray_count(topic, earliest, from - 1);
+}
+
+/* A loss that goes on where one ends is the same one: a topic has as many as there are gaps between what stays, however long it lives. */
+static enum error add_cap(struct topic *topic, uint64_t from, uint64_t to)
+{
+	for (uint32_t i = 0; i < topic->loss_count; i++) {
+		struct loss *loss = &topic->losses[i];
+		if (loss->reason != REASON_CAP || loss->to + 1 != from)
+			continue;
+		loss->to = to;
+		return ERR_OK;
+	}
+	return topic_add_loss(topic, &(struct loss){ .from = from, .to = to, .reason = REASON_CAP });
+}
+
+/* Between records that stay. Without memory to say so the log process ends: a start finds the records where they are and does this again. */
+static void lose_in_the_middle(struct engine *engine, struct topic *topic, uint64_t from, uint64_t to)
+{
+	struct catalogue_writer *catalogue = engine->options.catalogue;
+	if (add_cap(topic, from, to) != ERR_OK || catalogue_losses_set(catalogue, topic->slot, topic->losses, topic->loss_count) != ERR_OK)
+		abort();
+	catalogue_topic_numbers(catalogue, topic->slot, &topic->numbers);
+	(void)catalogue_extents_cut(catalogue, topic->slot, from, to);
 }
 
 void records_evicted(struct engine *engine, struct topic *topic, uint64_t from, uint64_t to)
 {
 	struct topic_numbers *numbers = &topic->numbers;
-	if (lose_in_the_middle(engine, topic, from, to)) {
-		catalogue_topic_numbers(engine->options.catalogue, topic->slot, numbers);
+	bool middle = others_before(topic, from);
+	uint64_t first = middle ? topic_stray_before(topic, from) : 1, strays, payload = topic_drop_strays(topic, first, to, &strays);
+	count_off(topic, strays, payload);
+	if (middle) {
+		lose_in_the_middle(engine, topic, first, to);
 		return;
 	}
 	numbers->floor = to;
@@ -158,33 +174,52 @@ void records_evicted(struct engine *engine, struct topic *topic, uint64_t from, 
 	feed_put(engine->options.feed, &(struct feed_entry){ .topic = topic->id, .value = to, .event = FEED_FLOOR, .slot = topic->slot });
 }
 
-static void lessen(uint64_t *number, uint64_t by)
+/* What has gathered goes, once a file and topic, however many frames that was. */
+static void apply_evicted(struct engine *engine, struct topic *topic)
 {
-	*number -= by < *number ? by : *number;
+	struct loss gone = topic->evicted;
+	count_off(topic, topic->evicted_count, topic->evicted_bytes);
+	topic->evicted = (struct loss){ 0 };
+	topic->evicted_count = topic->evicted_bytes = 0;
+	if (topic->shown)
+		records_evicted(engine, topic, gone.from, gone.to);
 }
 
-/* Once a file and topic, however many frames that was. */
-static void apply_evicted(struct engine *engine)
+static void evict_batch(struct engine *engine, struct topic *topic, const struct entry *entry, const void *context)
 {
-	while (engine->evicted != NULL) {
-		struct topic *topic = engine->evicted;
-		struct loss gone = topic->evicted;
-		engine->evicted = topic->next_evicted;
-		lessen(&topic->numbers.count, topic->evicted_count);
-		lessen(&topic->numbers.bytes, topic->evicted_bytes);
-		lessen(&topic->count, topic->evicted_count);
-		lessen(&topic->bytes, topic->evicted_bytes);
-		topic->evicted = (struct loss){ 0 };
-		topic->evicted_count = topic->evicted_bytes = 0;
-		if (topic->shown)
-			records_evicted(engine, topic, gone.from, gone.to);
+	uint64_t first = entry->batch.first_seq, last = first + entry->batch.count - 1;
+	(void)context;
+	/* Not published yet: publish_batch finds its file gone. */
+	if (last <= topic->numbers.floor || last > topic->numbers.head || last <= topic->evicted.to || topic_seq_lost(topic, first))
+		return;
+	uint64_t to = topic->evicted.to;
+	if (to == 0) {
+		topic->next_evicted = engine->evicted;
+		engine->evicted = topic;
+	} else if (first - to - 1 != topic_stray_count(topic, to + 1, first - 1)) {
+		apply_evicted(engine, topic); /* between the two lies what stays */
 	}
+	if (topic->evicted.to == 0)
+		topic->evicted.from = first;
+	topic->evicted.to = last;
+	topic->evicted_count += entry->batch.count;
+	topic->evicted_bytes += entry->batch.payload;
+}
+
+static void ephemeral_evicted(void *context, const uint8_t *frame)
+{
+	each_batch(context, frame, evict_batch, NULL);
 }
 
 static void ephemeral_retired(void *context, uint64_t file_id)
 {
-	apply_evicted(context);
-	forget(context, file_id, 'e');
+	struct engine *engine = context;
+	while (engine->evicted != NULL) {
+		struct topic *topic = engine->evicted;
+		engine->evicted = topic->next_evicted;
+		apply_evicted(engine, topic);
+	}
+	forget(engine, file_id, 'e');
 }
 
 struct log_events file_events(struct engine *engine, bool ephemeral)

@@ -185,6 +185,7 @@ static void publish_evicted(struct engine *engine, struct pending *pending)
 	topic->count -= pending->extent.count;
 	topic->bytes -= pending->extent.payload;
 	records_evicted(engine, topic, pending->extent.first_seq, pending->last_seq);
+	topic_dirty(engine, topic);
 }
 
 static void publish_batch(struct engine *engine, struct pending *pending)
@@ -203,6 +204,8 @@ static void publish_batch(struct engine *engine, struct pending *pending)
 	topic->numbers.head = pending->last_seq;
 	topic->numbers.count += extent.count;
 	topic->numbers.bytes += extent.payload;
+	if (pending->stray)
+		topic_add_stray(topic, &(struct stray){ extent.first_seq, pending->last_seq, extent.payload });
 	topic->numbers.last_write_ts = pending->ts;
 	topic_dirty(engine, topic);
 }

@@ -91,6 +91,11 @@ static enum error merge_found(struct recovery *r)
 			topic->numbers.bytes += extent->payload;
 			if (topic->numbers.count == count)
 				topic->numbers.earliest = extent->first_seq;
+			if (r->found[i].ephemeral && r->found[i].on_disk) {
+				if (!topic_provide_strays(topic, 1))
+					return ERR_NOMEM;
+				topic_add_stray(topic, &(struct stray){ extent->first_seq, last, extent->payload });
+			}
 			if (!r->found[i].sealed)
 				error = catalogue_extent_add(engine->options.catalogue, topic->slot, extent);
 		}

@@ -200,7 +200,7 @@ static enum error replay_batch(struct recovery *r, const struct log_frame *frame
 	                               .length = frame->place.length, .file = file_index(engine, frame->place.file_id), .entry = entry_offset };
 	if (topic->was_ephemeral)
 		return note_found(r, &(struct found_extent){ .topic = topic->id, .extent = extent, .count = extent.count,
-		                                             .ephemeral = entry->batch.durability == DURABILITY_EPHEMERAL });
+		                                             .ephemeral = entry->batch.durability == DURABILITY_EPHEMERAL, .on_disk = !r->ephemeral });
 	if (first <= topic->seen) /* stands already: a copy that a newer file holds */
 		return ERR_OK;
 	enum error error = first > 1 ? note_gap(r, topic, first - 1, frame->proven, reason) : ERR_OK;

@@ -67,6 +67,7 @@ static enum error found_sealed(struct replay *p, const struct topic *topic, cons
 		            .length = e->length, .file = file_index(p->r->engine, p->file->file_id), .entry = e->entry },
 		.count = e->count,
 		.ephemeral = e->durability == DURABILITY_EPHEMERAL,
+		.on_disk = true,
 		.sealed = true,
 	};
 	return note_found(p->r, &found);

@@ -1,5 +1,6 @@
 #include "logd/topic_table.h"
 
+#include <assert.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,8 +76,10 @@ struct topic *topic_make(uint64_t id, const char *name, size_t length, const str
 
 void topic_free(struct topic **topic)
 {
-	if (*topic != NULL)
+	if (*topic != NULL) {
 		free((*topic)->losses);
+		free((*topic)->strays);
+	}
 	free(*topic);
 	*topic = NULL;
 }
@@ -110,6 +113,80 @@ uint64_t topic_skip_losses(const struct topic *topic, uint64_t seq)
 		if (topic->losses[i].from <= seq && seq <= topic->losses[i].to)
 			seq = topic->losses[i].to + 1;
 	return seq;
+}
+
+uint64_t topic_lost_count(const struct topic *topic, uint64_t from, uint64_t to)
+{
+	uint64_t count = 0;
+	for (uint32_t i = 0; i < topic->loss_count; i++) {
+		uint64_t first = topic->losses[i].from > from ? topic->losses[i].from : from, last = topic->losses[i].to < to ? topic->losses[i].to : to;
+		count += first <= last ? last - first + 1 : 0;
+	}
+	return count;
+}
+
+/* ---- strays ---- */
+
+bool topic_provide_strays(struct topic *topic, uint32_t more)
+{
+	uint32_t room = topic->stray_count + more;
+	if (room <= topic->stray_room)
+		return true;
+	struct stray *strays = realloc(topic->strays, 2 * (size_t)room * sizeof *strays);
+	if (strays == NULL)
+		return false;
+	topic->strays = strays;
+	topic->stray_room = 2 * room;
+	return true;
+}
+
+void topic_add_stray(struct topic *topic, const struct stray *stray)
+{
+	struct stray *last = topic->stray_count > 0 ? &topic->strays[topic->stray_count - 1] : NULL;
+	if (last != NULL && last->last + 1 == stray->first) {
+		last->last = stray->last;
+		last->payload += stray->payload;
+		return;
+	}
+	assert(topic->stray_count < topic->stray_room);
+	topic->strays[topic->stray_count++] = *stray;
+}
+
+static bool within(const struct stray *stray, uint64_t from, uint64_t to)
+{
+	return stray->first >= from && stray->last <= to;
+}
+
+uint64_t topic_stray_count(const struct topic *topic, uint64_t from, uint64_t to)
+{
+	uint64_t count = 0;
+	for (uint32_t i = 0; i < topic->stray_count; i++)
+		if (within(&topic->strays[i], from, to))
+			count += topic->strays[i].last - topic->strays[i].first + 1;
+	return count;
+}
+
+uint64_t topic_stray_before(const struct topic *topic, uint64_t seq)
+{
+	for (uint32_t i = 0; i < topic->stray_count; i++)
+		if (topic->strays[i].last + 1 == seq)
+			return topic->strays[i].first;
+	return seq;
+}
+
+uint64_t topic_drop_strays(struct topic *topic, uint64_t from, uint64_t to, uint64_t *count)
+{
+	uint64_t payload = 0;
+	uint32_t left = 0;
+	*count = topic_stray_count(topic, from, to);
+	for (uint32_t i = 0; i < topic->stray_count; i++) {
+		if (within(&topic->strays[i], from, to))
+			payload += topic->strays[i].payload;
+		else
+			topic->strays[left++] = topic->strays[i];
+	}
+	topic->stray_count = left;
+	return payload;
 }
 
 static void link_name(struct topic_table *table, struct topic *topic)

@@ -19,6 +19,15 @@ struct pending;
 
 enum topic_state { TOPIC_ASSIGNED, TOPIC_PUBLISHED, TOPIC_DELETING };
 
+/*
+ * Records of an ephemeral topic that lie in the disk log, because their frame also says what outlives the daemon or follows one that does (ARCHITECTURE §4): a run of seqs. What is
+ * ephemeral goes past the bound of the ephemeral log in the order of seqs, wherever it lies.
+ */
+struct stray {
+	uint64_t first, last;
+	uint64_t payload;
+};
+
 struct topic {
 	uint64_t id;
 	enum topic_state state;
@@ -48,7 +57,7 @@ struct topic {
 	bool shown;                      /* it stands in the catalogue */
 
 	/* records that go with a file of the ephemeral log, gathered over the file */
-	struct loss evicted;             /* to is 0: none */
+	struct loss evicted;             /* to is 0: none; what stays does not lie within */
 	uint64_t evicted_count, evicted_bytes;
 	struct topic *next_evicted;
 
@@ -71,6 +80,8 @@ struct topic {
 
 	struct loss *losses;             /* owned; as in the catalogue, rising */
 	uint32_t loss_count;
+	struct stray *strays;            /* owned; of what is published, rising */
+	uint32_t stray_count, stray_room;
 
 	struct topic *next_by_name, *next_by_id;
 	struct topic *all_previous, *all_next; /* in the order in which they were linked by id */
@@ -93,6 +104,20 @@ enum error topic_add_loss(struct topic *topic, const struct loss *loss);
 bool topic_seq_lost(const struct topic *topic, uint64_t seq);
 /* The first seq from `seq` on that is in no loss. */
 uint64_t topic_skip_losses(const struct topic *topic, uint64_t seq);
+
+/* Seqs of [from, to] that are in a loss. */
+uint64_t topic_lost_count(const struct topic *topic, uint64_t from, uint64_t to);
+
+/* Memory for `more` strays: false when it is out. */
+bool topic_provide_strays(struct topic *topic, uint32_t more);
+/* Notes a stray behind all others; its memory has been provided. */
+void topic_add_stray(struct topic *topic, const struct stray *stray);
+/* Records of the strays that lie within [from, to]. */
+uint64_t topic_stray_count(const struct topic *topic, uint64_t from, uint64_t to);
+/* Where the stray begins that ends right before `seq`; `seq` if there is none. */
+uint64_t topic_stray_before(const struct topic *topic, uint64_t seq);
+/* Takes out the strays that lie within [from, to]: their payload, and how many records they were. */
+uint64_t topic_drop_strays(struct topic *topic, uint64_t from, uint64_t to, uint64_t *count);
 
 /* Links it by id and name, by id alone, or takes it out. ERR_NOMEM only from the first. */
 enum error topic_table_add(struct topic_table *table, struct topic *topic);

@@ -339,6 +339,34 @@ static void dropped_extents_are_gone_and_the_rest_stays(void **state)
 	assert_int_equal(extents_from(f, slot, 0, &extent, 1), 1);
 }
 
+static void extents_that_are_cut_out_are_gone_and_their_neighbours_stay(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t slot = add(f, "t");
+	struct extent extents[20];
+
+	for (uint64_t i = 0; i < 10; i++)
+		add_extent(f, slot, 1 + i * 10, 10);
+	publish(f, slot, 100);
+	add_extent(f, slot, 101, 10); /* not to be seen yet */
+	assert_int_equal(catalogue_extents_cut(f->writer, slot, 21, 20), ERR_OK);
+	assert_int_equal(catalogue_extents_cut(f->writer, slot, 22, 39), ERR_OK); /* none lies whole within */
+	assert_int_equal(extents_from(f, slot, 0, extents, 20), 10);
+	assert_int_equal(catalogue_extents_cut(f->writer, slot, 15, 75), ERR_OK);
+	assert_int_equal(extents_from(f, slot, 0, extents, 20), 5);
+	assert_int_equal(extents[1].first_seq, 11);
+	assert_int_equal(extents[2].first_seq, 71);
+	assert_int_equal(extents_from(f, slot, 12, extents, 20), 4);
+	publish(f, slot, 110);
+	assert_int_equal(extents_from(f, slot, 0, extents, 20), 6);
+	assert_int_equal(extents[5].first_seq, 101);
+	assert_int_equal(catalogue_extents_cut(f->writer, slot, 1, UINT64_MAX - 1), ERR_OK);
+	assert_int_equal(extents_from(f, slot, 0, extents, 20), 0);
+	add_extent(f, slot, 111, 1);
+	publish(f, slot, 111);
+	assert_int_equal(extents_from(f, slot, 0, extents, 20), 1);
+}
+
 static void pending_extent_that_is_dropped_is_never_seen(void **state)
 {
 	struct fixture *f = *state;
@@ -373,6 +401,33 @@ static void moved_extent_is_found_where_it_lies_now(void **state)
 	assert_int_equal(extent.entry, 96);
 	assert_int_equal(extents_from(f, slot, 9, &extent, 1), 1);
 	assert_int_equal(extent.file, 3);
+}
+
+static void losses_that_are_set_take_the_place_of_those_before(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t slot = add(f, "t");
+	uint64_t id = id_of(f, slot), end = 0;
+	const struct loss first = { .from = 5, .to = 6, .reason = 7 };
+	struct loss losses[3] = { { .from = 1, .to = 2, .reason = 3 }, { .from = 5, .to = 9, .reason = 7 }, { .from = 20, .to = 29, .reason = 3 } };
+	struct topic_numbers numbers;
+	struct loss loss;
+
+	assert_int_equal(catalogue_loss_add(f->writer, slot, &first), ERR_OK);
+	publish(f, slot, 100);
+	for (unsigned i = 0; i < 1000; i++) {
+		losses[2].to = 29 + i;
+		assert_int_equal(catalogue_losses_set(f->writer, slot, losses, 3), ERR_OK);
+		end = i == 10 ? f->writer->heap_end : end;
+	}
+	assert_int_equal(f->writer->heap_end, end); /* blocks go back */
+	assert_int_equal(catalogue_numbers(f->reader, slot, &numbers), ERR_OK);
+	assert_int_equal(numbers.losses, 3);
+	assert_int_equal(catalogue_loss(f->reader, slot, id, 3, &loss), ERR_OK);
+	assert_int_equal(loss.to, 9);
+	assert_int_equal(catalogue_loss(f->reader, slot, id, 10, &loss), ERR_OK);
+	assert_int_equal(loss.to, 29 + 999);
+	assert_int_equal(catalogue_loss(f->reader, slot, id, 1029, &loss), ERR_AGAIN);
 }
 
 static void losses_are_found_by_seq(void **state)
@@ -499,6 +554,8 @@ int main(void)
 		CASE(dropped_extents_are_gone_and_the_rest_stays),
 		CASE(pending_extent_that_is_dropped_is_never_seen),
 		CASE(moved_extent_is_found_where_it_lies_now),
+		CASE(extents_that_are_cut_out_are_gone_and_their_neighbours_stay),
+		CASE(losses_that_are_set_take_the_place_of_those_before),
 		CASE(losses_are_found_by_seq),
 		CASE(file_index_stays_until_it_is_removed_and_rises_in_generation),
 		CASE(counter_left_odd_by_a_death_sends_the_reader_to_the_next_catalogue),

@@ -99,12 +99,109 @@ static void records_of_the_disk_log_stay_when_ephemeral_ones_behind_them_go(void
 	assert_int_equal(engine_numbers(f, "t").count, 5);
 }
 
+/* `count` batches of `records` each: some carry new ceilings and therefore lie in the disk log, and so does what comes while these wait for their sync. */
+static void many(struct engine_fixture *f, const char *topic, unsigned count, unsigned records, uint32_t bytes)
+{
+	for (unsigned i = 0; i < count; i++) {
+		engine_append(f, topic, records, &(struct append_options){ .bytes = bytes });
+		if (i % 8 == 7)
+			engine_settle(f);
+	}
+	engine_settle(f);
+}
+
+static void what_lies_in_the_disk_log_goes_with_its_neighbours_and_is_counted(void **state)
+{
+	struct engine_fixture *f = *state;
+	struct topic_config ephemeral = engine_config(DURABILITY_EPHEMERAL);
+	struct topic_numbers numbers, again;
+	uint64_t before = 0;
+
+	engine_answered(f, engine_append(f, "e", 10, &(struct append_options){ .config = &ephemeral })); /* in the disk log: it creates the topic */
+	for (unsigned turn = 0; turn < 20; turn++) {
+		many(f, "e", 60, 10, 100);
+		numbers = engine_numbers(f, "e");
+		engine_assert_no_losses(f, "e");
+		assert_int_equal(numbers.earliest, numbers.floor + 1);
+		assert_int_equal(numbers.count, numbers.head - numbers.floor);
+		assert_true(numbers.bytes >= numbers.count * 100 && numbers.bytes < numbers.count * 120);
+		assert_true(turn < 2 || numbers.floor > before);
+		before = numbers.floor;
+		if (turn % 5 != 4)
+			continue;
+		engine_logd_starts(f);
+		again = engine_numbers(f, "e");
+		assert_int_equal(again.floor, numbers.floor);
+		assert_int_equal(again.count, numbers.count);
+		assert_int_equal(again.bytes, numbers.bytes);
+	}
+	engine_make_topic(f, "other", DURABILITY_EPHEMERAL);
+	many(f, "other", 400, 10, 100);
+	numbers = engine_numbers(f, "e");
+	assert_int_equal(numbers.floor, numbers.head); /* no batch of it is left, wherever it lay */
+	assert_int_equal(numbers.count, 0);
+	assert_int_equal(numbers.bytes, 0);
+	assert_int_equal(engine_answered(f, engine_delete(f, "e", true))->status, ERR_OK);
+}
+
+static void records_of_another_class_stay_between_ephemeral_ones_of_one_file(void **state)
+{
+	struct engine_fixture *f = *state;
+	struct topic_config ephemeral = engine_config(DURABILITY_EPHEMERAL), fsync = engine_config(DURABILITY_FSYNC);
+	struct loss losses[8];
+
+	engine_make_topic(f, "t", DURABILITY_EPHEMERAL);
+	engine_answered(f, engine_append(f, "t", 5, NULL));
+	engine_answered(f, engine_patch(f, "t", &fsync, CONFIG_DURABILITY));
+	uint64_t id = engine_append(f, "t", 7, NULL);
+	engine_answered(f, id);
+	engine_answered(f, engine_patch(f, "t", &ephemeral, CONFIG_DURABILITY));
+	engine_answered(f, engine_append(f, "t", 5, NULL));
+	engine_make_topic(f, "other", DURABILITY_EPHEMERAL);
+	overflow(f, "other");
+	struct topic_numbers numbers = engine_numbers(f, "t");
+	assert_int_equal(numbers.floor, 5);
+	assert_int_equal(numbers.earliest, 6);
+	assert_int_equal(numbers.count, 7);
+	assert_true(engine_reads(f, "t", 6, 7, id));
+	assert_int_equal(engine_losses(f, "t", losses, 8), 1);
+	assert_int_equal(losses[0].from, 13);
+	assert_int_equal(losses[0].to, 17);
+	engine_daemon_starts(f, false);
+	assert_true(engine_reads(f, "t", 6, 7, id));
+	assert_int_equal(engine_numbers(f, "t").count, 7);
+}
+
+static void gap_behind_what_stays_is_one_loss_however_long_it_grows(void **state)
+{
+	struct engine_fixture *f = *state;
+	struct topic_config ephemeral = engine_config(DURABILITY_EPHEMERAL);
+	struct loss losses[8];
+
+	engine_make_topic(f, "t", DURABILITY_FSYNC);
+	uint64_t id = engine_append(f, "t", 5, NULL);
+	engine_answered(f, id);
+	engine_answered(f, engine_patch(f, "t", &ephemeral, CONFIG_DURABILITY));
+	for (unsigned turn = 0; turn < 5; turn++) {
+		overflow(f, "t");
+		struct topic_numbers numbers = engine_numbers(f, "t");
+		assert_int_equal(engine_losses(f, "t", losses, 8), 1);
+		assert_int_equal(losses[0].from, 6);
+		assert_int_equal(numbers.count, 5 + numbers.head - losses[0].to);
+		assert_in_range(numbers.extents, 1, 40); /* of what is gone none is listed */
+		assert_true(engine_reads(f, "t", 1, 5, id));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, engine_teardown)
 		TEST(oldest_ephemeral_records_go_past_the_bound_and_are_announced_as_cap),
 		TEST(batches_whose_file_goes_in_the_round_in_which_they_came_are_answered_and_announced),
+		TEST(what_lies_in_the_disk_log_goes_with_its_neighbours_and_is_counted),
+		TEST(records_of_another_class_stay_between_ephemeral_ones_of_one_file),
+		TEST(gap_behind_what_stays_is_one_loss_however_long_it_grows),
 		TEST(records_of_the_disk_log_stay_when_ephemeral_ones_behind_them_go),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

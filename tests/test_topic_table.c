@@ -144,6 +144,44 @@ static void losses_stand_in_order_and_say_which_seqs_they_took(void **state)
 	topic_free(&topic);
 }
 
+static void strays_are_runs_that_are_counted_and_dropped_whole(void **state)
+{
+	struct topic *topic = made(1, "t");
+	uint64_t count;
+
+	(void)state;
+	assert_true(topic_provide_strays(topic, 4));
+	topic_add_stray(topic, &(struct stray){ 1, 3, 30 });
+	topic_add_stray(topic, &(struct stray){ 4, 5, 20 }); /* the same run */
+	topic_add_stray(topic, &(struct stray){ 10, 10, 7 });
+	topic_add_stray(topic, &(struct stray){ 20, 29, 1 });
+	assert_int_equal(topic->stray_count, 3);
+	assert_int_equal(topic_stray_count(topic, 1, 19), 6);
+	assert_int_equal(topic_stray_count(topic, 2, 19), 1);
+	assert_int_equal(topic_stray_count(topic, 1, 28), 6);
+	assert_int_equal(topic_stray_before(topic, 6), 1);
+	assert_int_equal(topic_stray_before(topic, 5), 5);
+	assert_int_equal(topic_drop_strays(topic, 6, 25, &count), 7);
+	assert_int_equal(count, 1);
+	assert_int_equal(topic_drop_strays(topic, 1, 40, &count), 51);
+	assert_int_equal(count, 15);
+	assert_int_equal(topic->stray_count, 0);
+	topic_free(&topic);
+}
+
+static void seqs_in_losses_are_counted(void **state)
+{
+	struct topic *topic = made(1, "t");
+
+	(void)state;
+	assert_int_equal(topic_add_loss(topic, &(struct loss){ .from = 20, .to = 29 }), ERR_OK);
+	assert_int_equal(topic_add_loss(topic, &(struct loss){ .from = 5, .to = 6 }), ERR_OK);
+	assert_int_equal(topic_lost_count(topic, 1, 100), 12);
+	assert_int_equal(topic_lost_count(topic, 6, 20), 2);
+	assert_int_equal(topic_lost_count(topic, 7, 19), 0);
+	topic_free(&topic);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +191,8 @@ int main(void)
 		TEST(name_of_a_topic_being_deleted_is_free_and_can_be_taken_back),
 		TEST(walk_visits_every_topic_that_is_linked_by_id_and_stops_at_an_error),
 		TEST(losses_stand_in_order_and_say_which_seqs_they_took),
+		TEST(seqs_in_losses_are_counted),
+		TEST(strays_are_runs_that_are_counted_and_dropped_whole),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

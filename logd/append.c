@@ -137,8 +137,11 @@ static enum outcome answer_repeat(struct engine *engine, const struct taken *tak
 static enum outcome refuse_by_state(struct engine *engine, const struct taken *taken, struct topic *topic)
 {
 	const struct request *head = &taken->view.head;
-	uint64_t at = topic != NULL ? topic->head : 0, epoch = topic != NULL ? topic->id : 0;
-	if (((head->flags & REQUEST_EXPECT_HEAD) && head->expect_head != at) || ((head->flags & REQUEST_EXPECT_EPOCH) && head->expect_epoch != epoch)) {
+	uint64_t at = topic != NULL ? topic->head : 0;
+	bool other_head = (head->flags & REQUEST_EXPECT_HEAD) && head->expect_head != at;
+	/* An absent topic has the head 0, but no incarnation: no epoch is its. */
+	bool other_epoch = (head->flags & REQUEST_EXPECT_EPOCH) && (topic == NULL || head->expect_epoch != topic->id);
+	if (other_head || other_epoch) {
 		struct completion completion = about(topic, ERR_HEAD_MISMATCH);
 		return answer(engine, taken, topic, &completion);
 	}

@@ -251,6 +251,21 @@ static void expected_head_of_an_absent_topic_is_zero(void **state)
 	assert_int_equal(engine_answered(f, engine_append(f, "t", 1, &(struct append_options){ .expect_head = true }))->status, ERR_OK);
 }
 
+static void absent_topic_is_no_incarnation_that_can_be_expected(void **state)
+{
+	struct engine_fixture *f = *state;
+	static const uint64_t epochs[] = { 0, 1, UINT64_MAX };
+
+	for (unsigned i = 0; i < 3; i++) {
+		const struct append_options expected = { .expect_head = i != 1, .expect_epoch = true, .epoch = epochs[i] };
+		const struct completion *answer = engine_answered(f, engine_append(f, "t", 1, &expected));
+		assert_int_equal(answer->status, ERR_HEAD_MISMATCH);
+		assert_int_equal(answer->head, 0);
+		assert_int_equal(answer->topic, 0);
+	}
+	assert_int_equal(engine_numbers(f, "t").id, 0);
+}
+
 static void head_mismatch_that_rests_on_an_unpublished_batch_waits_for_it(void **state)
 {
 	struct engine_fixture *f = *state;
@@ -484,6 +499,7 @@ int main(void)
 		TEST(append_that_may_not_create_finds_no_topic_and_makes_none),
 		TEST(head_mismatch_says_head_and_epoch_and_appends_nothing),
 		TEST(expected_head_of_an_absent_topic_is_zero),
+		TEST(absent_topic_is_no_incarnation_that_can_be_expected),
 		TEST(head_mismatch_that_rests_on_an_unpublished_batch_waits_for_it),
 		TEST(batch_that_the_empty_reject_topic_could_not_take_is_refused),
 		TEST(topic_past_the_limit_is_throttled_and_the_limit_named),

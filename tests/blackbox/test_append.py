@@ -111,6 +111,21 @@ def expected_heads_let_one_of_many_writers_through(s):
 
 
 @case
+def an_expected_epoch_never_matches_a_topic_that_is_absent(s):
+    name = fresh()
+    for epoch in ("0" * 16, "f" * 16, "", "x"):
+        detail = refused(append(s, name, 1, expect_head_seq=0, expect_epoch=epoch), 409, "head_mismatch")["detail"]
+        same(detail, {"head_seq": 0, "epoch": None}, "detail for the epoch %r" % epoch)
+    refused(append(s, name, 1, expect_epoch="0" * 16), 409, "head_mismatch")
+    refused(s.call("GET", "/v0/topics/" + name), 404, "topic_not_found")
+    epoch = append(s, name, 1).json["epoch"]
+    s.call("DELETE", "/v0/topics/" + name)
+    for gone in (epoch, "0" * 16):
+        refused(append(s, name, 1, expect_head_seq=0, expect_epoch=gone), 409, "head_mismatch")
+    same(append(s, name, 1, expect_head_seq=0).status, 201, "without an epoch")
+
+
+@case
 def reject_refuses_what_the_empty_topic_could_not_take(s):
     name = fresh()
     s.call("PUT", "/v0/topics/" + name, {"discard": "reject", "cap_records": 2, "cap_bytes": 10})

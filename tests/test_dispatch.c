@@ -44,6 +44,9 @@ static void empty_bodies_follow_the_rule_of_their_route(void **state)
 	asked(f, "POST", "/v0/topics/a", JSON, "", 400, "the body is empty");
 	asked(f, "POST", "/v0/topics/none/diff", "", NULL, 404, "\"code\":\"topic_not_found\"");
 	asked(f, "POST", "/v0/topics/none/diff", "Content-Type: application/x-www-form-urlencoded\r\n", "{}", 404, "\"code\":\"topic_not_found\"");
+	asked(f, "POST", "/v0/topics/none/diff", "Content-Type: text/plain\r\n", "", 404, "\"code\":\"topic_not_found\"");
+	asked(f, "POST", "/v0/topics/none/diff", "Content-Type: text/plain\r\n", "{}", 415, "\"code\":\"unsupported_media_type\"");
+	asked(f, "POST", "/v0/topics/a", "Content-Type: text/plain\r\n", "", 415, "\"code\":\"unsupported_media_type\"");
 	asked(f, "POST", "/v0/topics/a/claim", "", "", 400, "the body is empty");
 	asked(f, "POST", "/v0/topics/a/claim", JSON, "{}", 501, "\"code\":\"not_implemented\"");
 	asked(f, "POST", "/v0/topics/a/claim", JSON, "[]", 400, "\"code\":\"invalid_request\"");

@@ -222,6 +222,8 @@ static void content_types_are_held_against_the_rule_of_the_route(void **state)
 		{ BODY_JSON, NULL, false, ERR_UNSUPPORTED_MEDIA_TYPE }, { BODY_JSON, form, false, ERR_UNSUPPORTED_MEDIA_TYPE }, { BODY_JSON, "", false, ERR_UNSUPPORTED_MEDIA_TYPE },
 		{ BODY_JSON_OR_NONE, NULL, true, ERR_OK }, { BODY_JSON_OR_NONE, json, true, ERR_OK }, { BODY_JSON_OR_NONE, json, false, ERR_OK },
 		{ BODY_JSON_OR_NONE, NULL, false, ERR_UNSUPPORTED_MEDIA_TYPE }, { BODY_JSON_OR_NONE, form, false, ERR_UNSUPPORTED_MEDIA_TYPE },
+		{ BODY_JSON_OR_NONE, form, true, ERR_OK }, { BODY_JSON_OR_NONE, "text/plain", true, ERR_OK }, { BODY_DIFF, "text/plain", true, ERR_OK },
+		{ BODY_JSON, "text/plain", true, ERR_UNSUPPORTED_MEDIA_TYPE }, { BODY_CLAIM, "text/plain", true, ERR_INVALID_REQUEST },
 		{ BODY_DIFF, NULL, true, ERR_OK }, { BODY_DIFF, form, true, ERR_OK }, { BODY_DIFF, form, false, ERR_OK }, { BODY_DIFF, json, false, ERR_OK },
 		{ BODY_DIFF, NULL, false, ERR_UNSUPPORTED_MEDIA_TYPE }, { BODY_DIFF, "text/plain", false, ERR_UNSUPPORTED_MEDIA_TYPE },
 		{ BODY_CLAIM, NULL, true, ERR_INVALID_REQUEST }, { BODY_CLAIM, json, true, ERR_INVALID_REQUEST }, { BODY_CLAIM, json, false, ERR_OK },

@@ -7,7 +7,7 @@
 enum body_rule {
 	BODY_IGNORED,      /* GET, DELETE: what comes is dropped */
 	BODY_JSON,         /* application/json; empty: 415 without a type, 400 with one */
-	BODY_JSON_OR_NONE, /* empty is the same as {} and needs no type */
+	BODY_JSON_OR_NONE, /* empty is the same as {}, whatever its type */
 	BODY_DIFF,         /* the same, and a form's content type is taken too */
 	BODY_CLAIM,        /* empty is 400 with or without a type */
 };

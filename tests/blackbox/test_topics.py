@@ -25,6 +25,20 @@ def put_of_an_absent_topic_creates_it_with_every_default(s):
 
 
 @case
+def an_empty_body_is_an_empty_object_whatever_its_type_where_it_may_be_empty(s):
+    types = ("application/x-www-form-urlencoded", "text/plain", "application/json")
+    name = fresh()
+    for kind in types:
+        answer = s.call("PUT", "/v0/topics/" + name, body=b"", headers={"Content-Type": kind})
+        same((answer.status, answer.json["config"]), (201 if kind == types[0] else 200, DEFAULTS), "PUT as " + kind)
+        same(s.call("POST", "/v0/topics/%s/diff" % name, body=b"", headers={"Content-Type": kind}).status, 200, "diff as " + kind)
+    refused(s.call("PUT", "/v0/topics/" + name, body=b"{}", headers={"Content-Type": types[0]}), 415, "unsupported_media_type")
+    refused(s.call("POST", "/v0/topics/%s/diff" % name, body=b"{}", headers={"Content-Type": "text/plain"}), 415, "unsupported_media_type")
+    for method, tail in (("POST", ""), ("PATCH", ""), ("POST", "/ack"), ("POST", "/nack"), ("POST", "/delete")):
+        refused(s.call(method, "/v0/topics/" + name + tail, body=b"", headers={"Content-Type": "text/plain"}), 415, "unsupported_media_type")
+
+
+@case
 def put_replaces_and_patch_keeps_what_is_omitted(s):
     name = fresh()
     s.call("PUT", "/v0/topics/" + name, {"ttl_ms": 5, "priority": -3, "dead_letter": "d"})

@@ -257,6 +257,7 @@ static void list_goes_by_pages_whose_cursors_are_only_ours(void **state)
 	fixture_topic(f, "a");
 	fixture_topic(f, "b1");
 	fixture_topic(f, "b3");
+	fixture_topic(f, "c");
 	int client = fixture_request(f, "GET", "/v0/topics?prefix=b&page_size=2", "", NULL);
 	struct http_answer *answer = malloc(sizeof *answer);
 	assert_true(fixture_answered(f, client, false, answer));
@@ -269,6 +270,10 @@ static void list_goes_by_pages_whose_cursors_are_only_ours(void **state)
 	snprintf(target, sizeof target, "/v0/topics?prefix=b&page_size=2&cursor=%.*s", (int)length, cursor);
 	fixture_expect(f, fixture_request(f, "GET", target, "", NULL), 200, "{\"topics\":[{\"topic\":\"b3\",\"head_seq\":0,\"earliest_seq\":1,\"count\":0,\"bytes\":0,\"durable\":false,"
 	               "\"effective_priority\":0}],\"performance\"");
+	/* It stands before the prefix, b3 between them: the listing begins at the prefix. */
+	char other[256];
+	snprintf(other, sizeof other, "/v0/topics?prefix=c&cursor=%.*s", (int)length, cursor);
+	fixture_expect(f, fixture_request(f, "GET", other, "", NULL), 200, "{\"topics\":[{\"topic\":\"c\",");
 	target[strlen(target) - 1] ^= 1;
 	fixture_expect(f, fixture_request(f, "GET", target, "", NULL), 400, "this cursor was not issued by this server");
 	fixture_expect(f, fixture_request(f, "GET", "/v0/topics?cursor=abc", "", NULL), 400, "cursor");

@@ -130,7 +130,14 @@ struct listing {
 	bool touch;
 };
 
-/* False: refused. */
+/* Order of names: by bytes, what is a beginning of the other first. */
+static bool before(const char *a, size_t a_length, const char *b, size_t b_length)
+{
+	int order = memcmp(a, b, a_length < b_length ? a_length : b_length);
+	return order < 0 || (order == 0 && a_length < b_length);
+}
+
+/* A listing begins behind the cursor, or at the prefix where the cursor stands before it: a cursor may come from another question. False: refused. */
 static bool parse_listing(struct exchange *exchange, struct listing *l)
 {
 	char cursor[CURSOR_MAX];
@@ -145,8 +152,9 @@ static bool parse_listing(struct exchange *exchange, struct listing *l)
 		l->prefix_length = 0;
 	if (error == ERR_OK && length > 0) {
 		error = cursor_read(cursor, length, l->from, &l->from_length);
-		l->after = true;
-	} else {
+		l->after = error == ERR_OK && !before(l->from, l->from_length, l->prefix, l->prefix_length);
+	}
+	if (!l->after) {
 		memcpy(l->from, l->prefix, l->prefix_length);
 		l->from_length = l->prefix_length;
 	}

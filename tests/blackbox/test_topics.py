@@ -100,22 +100,39 @@ def state_shows_every_field_and_the_etag_follows_the_head(s):
          (0, 1, None, None, {"ready": 0, "in_flight": 0, "dead_lettered": 0}), "fresh queue")
 
 
+def listed(s, query, cursor=""):
+    """The names on all pages of a list."""
+    names = []
+    while cursor is not None:
+        page = s.call("GET", "/v0/topics?%s&cursor=%s" % (query, cursor)).json
+        names += [t["topic"] for t in page["topics"]]
+        cursor = page.get("next_cursor")
+    return names
+
+
 @case
 def listing_pages_in_byte_order_and_knows_its_own_cursors(s):
     prefix = fresh()
     for i in range(7):
         s.call("PUT", "/v0/topics/%s%d" % (prefix, i), {})
-    names, cursor = [], ""
-    while True:
-        page = s.call("GET", "/v0/topics?prefix=%s&page_size=3&cursor=%s" % (prefix, cursor)).json
-        names += [t["topic"] for t in page["topics"]]
-        if "next_cursor" not in page:
-            break
-        cursor = page["next_cursor"]
-    same(names, ["%s%d" % (prefix, i) for i in range(7)], "names")
+    same(listed(s, "prefix=%s&page_size=3" % prefix), ["%s%d" % (prefix, i) for i in range(7)], "names")
     refused(s.call("GET", "/v0/topics?cursor=abcd"), 400, "invalid_request")
     refused(s.call("GET", "/v0/topics?page_size=x"), 400, "invalid_request")
     same(len(s.call("GET", "/v0/topics?prefix=%s&page_size=0" % prefix).json["topics"]), 1, "page_size 0 is 1")
+
+
+@case
+def a_list_begins_at_the_later_of_cursor_and_prefix(s):
+    stem = fresh()
+    names = ["%s-%s" % (stem, end) for end in ("a", "b", "m", "m0", "m1", "m2", "z")]
+    for name in names:
+        s.call("PUT", "/v0/topics/" + name, {})
+    after = {name: s.call("GET", "/v0/topics?prefix=%s&page_size=%d" % (stem, n + 1)).json.get("next_cursor") for n, name in enumerate(names)}
+    under = lambda prefix, cursor, size: listed(s, "prefix=%s-%s&page_size=%d" % (stem, prefix, size), after["%s-%s" % (stem, cursor)])  # noqa: E731
+    for size in (1, 2, 100):
+        for prefix, cursor, wanted in (("m", "a", names[2:6]), ("m", "b", names[2:6]), ("m", "m", names[3:6]), ("m", "m1", names[5:6]), ("m", "m2", []),
+                                       ("m0", "m", names[3:4]), ("m0", "m0", []), ("a", "b", []), ("", "b", names[2:]), ("zz", "a", []), ("z", "a", names[6:])):
+            same(under(prefix, cursor, size), wanted, "prefix %r behind the cursor after %r, %d a page" % (prefix, cursor, size))
 
 
 @case

@@ -12,7 +12,7 @@
 
 #include "common/inherit.h"
 
-enum kind { NUMBER, NUMBER32, SWITCH, SWITCH32, TEXT };
+enum kind { NUMBER, NUMBER_OR_NONE /* 0, also below `least`: no limit */, NUMBER32, SWITCH, SWITCH32, TEXT };
 
 struct setting {
 	const char *name;     /* of the option; the variable is TOPICS_ and the same in capitals */
@@ -55,7 +55,7 @@ static const struct setting table[] = {
 	{ "max-inflight-per-key", NUMBER, SET(max_inflight_per_key), 0, 0, UINT64_MAX, 1000, "requests of a key being answered; 0: no limit" },
 	{ "max-total-bytes", NUMBER, SET(max_total_bytes), 0, 0, UINT64_MAX, 0, "live payload of all topics; 0: no limit" },
 	{ "sync-interval-ms", NUMBER, SET(sync_interval_ms), 0, 1, 3600000, 100, "bound on the unsynced tail of `disk` topics" },
-	{ "ephemeral-max-bytes", NUMBER, SET(ephemeral_max_bytes), 0, 1 << 20, SIZE_MOST, 0, "all `ephemeral` records (a quarter of memory)" },
+	{ "ephemeral-max-bytes", NUMBER_OR_NONE, SET(ephemeral_max_bytes), 0, 1 << 20, SIZE_MOST, 0, "all `ephemeral` records (a quarter of memory); 0: no limit" },
 	{ "busy-poll-us", NUMBER, SET(busy_poll_us), 0, 0, 10000, 100, "how long a busy process looks for work before it sleeps; 0: never" },
 	{ "drain-ms", NUMBER, SET(drain_ms), 0, 100, 3600000, 5000, "how long a stop may take" },
 	{ "idle-timeout-ms", NUMBER32, SET(idle_timeout_ms), 0, 100, 3600000, 30000, "a client that keeps us waiting for a request, or does not read its answer" },
@@ -105,8 +105,9 @@ static enum error take(struct options *options, const struct setting *s, const c
 		snprintf(message, room, "%s must be 1, true, 0 or false, not '%s'", from, text);
 		return ERR_INVALID_REQUEST;
 	}
-	if (!is_switch && (!number(text, &value) || value < s->least || value > s->most)) {
-		snprintf(message, room, "%s must be a plain number between %" PRIu64 " and %" PRIu64 ", not '%s'", from, s->least, s->most, text);
+	bool may_be_none = s->kind == NUMBER_OR_NONE;
+	if (!is_switch && (!number(text, &value) || (value < s->least && !(may_be_none && value == 0)) || value > s->most)) {
+		snprintf(message, room, "%s must be %sa plain number between %" PRIu64 " and %" PRIu64 ", not '%s'", from, may_be_none ? "0 (no limit) or " : "", s->least, s->most, text);
 		return ERR_INVALID_REQUEST;
 	}
 	if (s->kind == NUMBER32 || s->kind == SWITCH32)
@@ -122,7 +123,7 @@ static void defaults(struct options *o)
 	*o = (struct options){ 0 };
 	for (unsigned i = 0; i < SETTINGS; i++) {
 		void *place = (char *)o + table[i].offset;
-		if (table[i].kind == NUMBER || table[i].kind == SWITCH)
+		if (table[i].kind == NUMBER || table[i].kind == NUMBER_OR_NONE || table[i].kind == SWITCH)
 			*(uint64_t *)place = table[i].standard;
 		else if (table[i].kind != TEXT)
 			*(uint32_t *)place = (uint32_t)table[i].standard;

@@ -25,6 +25,29 @@ static int setup(void **state)
 	return engine_fixture_start(f, true, false) != ERR_OK;
 }
 
+static int setup_without_a_bound(void **state)
+{
+	struct engine_fixture *f = engine_fixture_create(2);
+
+	f->settings.ephemeral_max_bytes = 0;
+	f->settings.segment_max_bytes = 16 << 10;
+	*state = f;
+	return engine_fixture_start(f, true, false) != ERR_OK;
+}
+
+static void nothing_goes_where_ephemeral_records_have_no_bound(void **state)
+{
+	struct engine_fixture *f = *state;
+
+	engine_make_topic(f, "e", DURABILITY_EPHEMERAL);
+	assert_int_equal(overflow(f, "e"), 1);
+	assert_int_equal(engine_numbers(f, "e").count, 100);
+	assert_int_equal(engine_numbers(f, "e").floor, 0);
+	engine_logd_starts(f);
+	assert_int_equal(engine_numbers(f, "e").count, 100);
+	engine_assert_no_losses(f, "e");
+}
+
 static void oldest_ephemeral_records_go_past_the_bound_and_are_announced_as_cap(void **state)
 {
 	struct engine_fixture *f = *state;
@@ -203,6 +226,7 @@ int main(void)
 		TEST(records_of_another_class_stay_between_ephemeral_ones_of_one_file),
 		TEST(gap_behind_what_stays_is_one_loss_however_long_it_grows),
 		TEST(records_of_the_disk_log_stay_when_ephemeral_ones_behind_them_go),
+		cmocka_unit_test_setup_teardown(nothing_goes_where_ephemeral_records_have_no_bound, setup_without_a_bound, engine_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -142,6 +142,18 @@ static void every_number_out_of_bounds_is_refused_with_its_name_and_range(void *
 	}
 }
 
+static void bound_of_ephemeral_records_may_be_none(void **state)
+{
+	(void)state;
+	assert_int_equal(reads_variable("TOPICS_EPHEMERAL_MAX_BYTES", "0"), ERR_OK);
+	assert_int_equal(options.settings.ephemeral_max_bytes, 0);
+	assert_int_equal(reads("TOPICS_EPHEMERAL_MAX_BYTES=2097152", "--ephemeral-max-bytes=0", NULL, NULL), ERR_OK);
+	assert_int_equal(options.settings.ephemeral_max_bytes, 0);
+	assert_int_equal(reads_variable("TOPICS_EPHEMERAL_MAX_BYTES", "1"), ERR_INVALID_REQUEST);
+	assert_non_null(strstr(message, "must be 0 (no limit) or a plain number between"));
+	assert_int_equal(reads_variable("TOPICS_SEGMENT_MAX_BYTES", "0"), ERR_INVALID_REQUEST);
+}
+
 static void what_is_no_plain_number_is_refused_with_name_and_range(void **state)
 {
 	static const char *const values[] = { "", " ", "x", "-1", "+1", "1 ", " 1", "0x10", "1e3", "1_0", "1.0", "18446744073709551616", "99999999999999999999999" };
@@ -271,6 +283,7 @@ int main(void)
 		cmocka_unit_test(without_anything_the_contracts_defaults_hold),
 		cmocka_unit_test(every_number_is_taken_up_to_its_bounds),
 		cmocka_unit_test(every_number_out_of_bounds_is_refused_with_its_name_and_range),
+		cmocka_unit_test(bound_of_ephemeral_records_may_be_none),
 		cmocka_unit_test(what_is_no_plain_number_is_refused_with_name_and_range),
 		cmocka_unit_test(switches_take_four_words_and_no_other),
 		cmocka_unit_test(option_wins_over_its_variable_in_both_spellings),

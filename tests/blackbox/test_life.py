@@ -127,6 +127,18 @@ def the_bound_of_the_ephemeral_log_evicts_the_oldest_and_says_so(_):
 
 
 @case
+def without_a_bound_no_ephemeral_record_goes(_):
+    def body(s):
+        s.call("PUT", "/v0/topics/e", {"durability": "ephemeral"})
+        for n in range(60):
+            last = s.call("POST", "/v0/topics/e", {"records": [{"data": "x" * 50000}] * 2}).json["last_seq"]
+        page = s.call("POST", "/v0/topics/e/diff", {"limit": 1}).json
+        state = s.call("GET", "/v0/topics/e").json
+        same((page["tombstone"], page["records"][0]["$seq"], state["earliest_seq"], state["count"], last), (None, 1, 1, 120, 120), "everything is there")
+    with_server(body, TOPICS_EPHEMERAL_MAX_BYTES="0", TOPICS_SEGMENT_MAX_BYTES=str(512 << 10))
+
+
+@case
 def as_many_topics_as_the_limit_and_no_more(_):
     def body(s):
         for n in range(5):

@@ -12,7 +12,7 @@
 #include "tests/worker_fixture.h"
 #include "worker/submit.h"
 
-enum { SECOND_US = 1000000, DEADLINE_US = 5000000, LARGE = RING_ENTRY_MAX + 1000 };
+enum { SECOND_US = 1000000, DEADLINE_US = 5000000, LARGE = RING_ENTRY_MAX + 1000, TABLE = 4 * RING_SLOTS };
 
 struct seen { struct exchange *exchange; uint64_t request; struct completion completion; char body[16]; };
 
@@ -450,6 +450,112 @@ static void answers_are_found_over_many_turns_of_the_ring_and_table(void **state
 	fixture_expect(f, client, 200, "");
 }
 
+/* Requests of this exchange that are answered at once, one after the other; their ids rise. Returns the last one's. */
+static uint64_t submit_and_answer(struct worker_fixture *f, struct exchange *exchange, unsigned count)
+{
+	struct request head;
+	uint64_t last = 0;
+	bool quiet = script(f)->quiet;
+	script(f)->quiet = true;
+	for (unsigned i = 0; i < count; i++) {
+		unsigned before = script(f)->finished_count;
+		submit(exchange);
+		assert_true(fixture_take(f, &head));
+		assert_true(head.id > last);
+		last = head.id;
+		fixture_release(f, f->taken);
+		answer(f, last, ERR_OK);
+		submissions_poll(f->worker.submissions);
+		assert_int_equal(script(f)->finished_count, before + 1);
+		assert_ptr_equal(script(f)->finished[before % 64].exchange, exchange);
+	}
+	script(f)->quiet = quiet;
+	return last;
+}
+
+static void request_answered_late_keeps_its_place_however_many_younger_ones_are_answered_meanwhile(void **state)
+{
+	struct worker_fixture *f = *state;
+	int client[3];
+	struct exchange *late = submit_one(f, 64, &client[0]);
+	struct exchange *never = submit_one(f, 64, &client[1]);
+	drain(f, 2);
+	struct exchange *busy = fixture_exchange(f, "", NULL, NULL);
+	f->caught_count = 0;
+	submit_and_answer(f, busy, 3 * TABLE);
+	assert_int_equal(submissions_waiting(f->worker.submissions), 2);
+	answer(f, 1, ERR_OK);
+	submissions_poll(f->worker.submissions);
+	assert_ptr_equal(script(f)->finished[(script(f)->finished_count - 1) % 64].exchange, late);
+	fixture_expect(f, client[0], 200, "");
+	/* The deadline finds the other one, and one that came after all of them. */
+	assert_non_null(never->parked);
+	submit_one(f, 64, &client[2]);
+	submissions_sweep(f->worker.submissions, worker_now_us() + DEADLINE_US);
+	fixture_expect(f, client[1], 503, "\"code\":\"commit_unknown\"");
+	fixture_expect(f, client[2], 503, "\"code\":\"commit_unknown\"");
+	assert_int_equal(submissions_waiting(f->worker.submissions), 0);
+	fixture_end(busy);
+}
+
+static void client_that_leaves_takes_no_younger_request_of_another_with_it(void **state)
+{
+	struct worker_fixture *f = *state;
+	struct request head;
+	int client;
+	struct exchange *gone = submit_one(f, 64, NULL);
+	drain(f, 1);
+	struct exchange *busy = fixture_exchange(f, "", NULL, NULL);
+	f->caught_count = 0;
+	submit_and_answer(f, busy, TABLE - 1);
+	struct exchange *stays = submit_one(f, 64, &client); /* its turn would be at the place of `gone` */
+	assert_true(fixture_take(f, &head));
+	fixture_gone(gone);
+	answer(f, head.id, ERR_OK);
+	submissions_poll(f->worker.submissions);
+	assert_ptr_equal(script(f)->finished[(script(f)->finished_count - 1) % 64].exchange, stays);
+	fixture_expect(f, client, 200, "");
+	unsigned finished = script(f)->finished_count;
+	answer(f, 1, ERR_OK);
+	submissions_poll(f->worker.submissions);
+	assert_int_equal(script(f)->finished_count, finished);
+	assert_int_equal(submissions_waiting(f->worker.submissions), 0);
+	fixture_end(busy);
+}
+
+static void request_beside_as_many_as_can_be_told_apart_waits_as_for_room_in_the_ring(void **state)
+{
+	struct worker_fixture *f = *state;
+	int client;
+	struct exchange *leaves = fixture_exchange(f, "", NULL, NULL);
+	f->caught_count = 0;
+	for (unsigned i = 0; i < TABLE; i++) {
+		submit(leaves);
+		drain(f, 1);
+		fixture_gone(leaves);
+	}
+	assert_int_equal(script(f)->published, TABLE);
+	struct exchange *waits = submit_one(f, 64, &client);
+	submissions_poll(f->worker.submissions);
+	assert_non_null(waits->parked);
+	assert_int_equal(script(f)->published, TABLE);
+	assert_int_equal(ring_outstanding(f->worker.ring), 0);
+	answer(f, 5000, ERR_OK);
+	submissions_poll(f->worker.submissions);
+	assert_int_equal(script(f)->published, TABLE + 1);
+	assert_int_equal(script(f)->finished_count, 0);
+	struct request head;
+	assert_true(fixture_take(f, &head));
+	assert_int_equal(head.id, TABLE + 5000);
+	answer(f, head.id, ERR_OK);
+	submissions_poll(f->worker.submissions);
+	assert_int_equal(script(f)->finished_count, 1);
+	fixture_expect(f, client, 200, "");
+	submissions_sweep(f->worker.submissions, worker_now_us() + DEADLINE_US);
+	assert_int_equal(submissions_waiting(f->worker.submissions), 0);
+	fixture_end(leaves);
+}
+
 static void refusals_of_logd_have_their_status_code_and_detail(void **state)
 {
 	struct worker_fixture *f = *state;
@@ -501,6 +607,9 @@ int main(void)
 		CASE(request_larger_than_an_entry_goes_through_the_large_area_one_at_a_time),
 		CASE(entry_of_exactly_the_largest_size_needs_no_large_area),
 		CASE(answers_are_found_over_many_turns_of_the_ring_and_table),
+		CASE(request_answered_late_keeps_its_place_however_many_younger_ones_are_answered_meanwhile),
+		CASE(client_that_leaves_takes_no_younger_request_of_another_with_it),
+		CASE(request_beside_as_many_as_can_be_told_apart_waits_as_for_room_in_the_ring),
 		CASE(refusals_of_logd_have_their_status_code_and_detail),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

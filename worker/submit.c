@@ -1,5 +1,6 @@
 #include "worker/submit.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 
 enum { TABLE = 4 * RING_SLOTS, ROOM_WAIT_US = 1000000 };
 
-/* A request that was handed over; found by its id modulo the table's size. */
+/* A request that was handed over; found by its id modulo the table's size. It keeps its place until it is answered or given up, whether or not anybody waits for it still. */
 struct submission {
 	uint64_t id;              /* 0: free */
 	struct exchange *exchange;/* NULL: its connection is gone */
@@ -31,9 +32,9 @@ struct queued {
 
 struct submissions {
 	struct worker *worker;
-	uint64_t next_id;         /* ids rise from 1 and are never repeated by this process */
+	uint64_t next_id;         /* ids rise from 1 and are never repeated by this process; those whose place was taken at their turn are left out */
 	uint64_t oldest;          /* every id below it is answered or given up */
-	uint64_t outstanding;
+	uint64_t outstanding;     /* places that are taken */
 	struct queued *first, *last;
 	uint64_t queue_length;
 	struct queued *serving;   /* taken out of the queue and being called: it may publish though others wait */
@@ -152,7 +153,8 @@ bool submit_begin(struct exchange *exchange, size_t size, submit_wait *wait, voi
 	struct submissions *submissions = worker->submissions;
 	size_t whole = sizeof(struct request) + align8(size);
 	*room = (struct submit_room){ .large = whole > RING_ENTRY_MAX };
-	if (submissions->first == NULL || submissions->serving != NULL) {
+	/* An entry is released before its request is answered, so the ring may have room when the table has none. */
+	if ((submissions->first == NULL || submissions->serving != NULL) && submissions->outstanding < TABLE) {
 		room->entry = ring_reserve(worker->ring, room->large ? sizeof(struct request) : whole);
 		room->parts = room->entry != NULL ? room->entry + sizeof(struct request) : NULL;
 		room->room = align8(size);
@@ -180,12 +182,22 @@ static uint8_t *put_part(uint8_t *at, const void *part, uint32_t length)
 	return at + align8(length);
 }
 
+/* The free place of the next id. Requests are not answered in their order: one whose sync hangs may still have its place when thousands that came after it are done, and then the
+ * ids that fall there are left out. */
+static struct submission *next_place(struct submissions *submissions)
+{
+	assert(submissions->outstanding < TABLE); /* submit_begin has seen to it */
+	while (submissions->table[submissions->next_id % TABLE].id != 0)
+		submissions->next_id++;
+	return &submissions->table[submissions->next_id % TABLE];
+}
+
 void submit_publish(struct exchange *exchange, const struct submit_room *room, struct request *head, const void *name, const void *config, const void *key,
                     const void *node, submit_finish *finish)
 {
 	struct worker *worker = exchange->worker;
 	struct submissions *submissions = worker->submissions;
-	struct submission *submission = &submissions->table[submissions->next_id % TABLE];
+	struct submission *submission = next_place(submissions);
 	uint8_t *at = room->parts + head->body_length;
 
 	at = put_part(at, name, head->name_length);

@@ -6,11 +6,13 @@ import errno
 import os
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness import cases  # noqa: E402
 from harness.cases import case, same, truth  # noqa: E402
-from harness.faults import CLASSES, HANG, SHORT, STICKY, World, until  # noqa: E402
+from harness.faults import CLASSES, HANG, SHORT, STICKY, World, until, with_world  # noqa: E402
+from harness.raw import Raw, post  # noqa: E402
 
 ON_DISK = ("memory", "disk", "fsync")
 
@@ -243,6 +245,37 @@ def a_sync_that_hangs_holds_up_those_who_wait_for_it_alone(_):
         world.restart()
     finally:
         world.close()
+
+
+@case
+def a_writer_whose_sync_hangs_is_answered_however_many_writes_of_its_worker_are_meanwhile(_):
+    def body(world):
+        fillers = ["filler%d" % n for n in range(6)]  # not told to the oracle; several, so that none reaches its ceiling, whose next one is synced
+        for name in fillers:
+            world.server.call("PUT", "/v0/topics/" + name, {"durability": "memory"})
+            same(world.server.call("POST", "/v0/topics/" + name, {"records": [{"data": 0}]}).status, 200, "a first write")
+        idle(world)
+        world.plan.arm("fdatasync", HANG, STICKY)
+        waits = []
+
+        def wait():
+            began = time.monotonic()
+            waits.append((world.append("fsync"), time.monotonic() - began))
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        until(lambda: world.plan.failed() > 0, what="a hanging sync")
+        link, at_once = Raw(world.server.port, timeout=20), 300
+        for name in fillers * 10:
+            link.send(post("/v0/topics/" + name, '{"records":[{"data":1}]}') * at_once)
+            same({link.answer()[0] for _ in range(at_once)}, {200}, "writes to memory meanwhile")
+        link.close()
+        waiting.join(20)
+        same([code for code, _ in waits], ["commit_unknown"], "what the writer to fsync sees")
+        truth(waits[0][1] < 8, "it sees that after %.1f s" % waits[0][1])
+        world.plan.clear()
+        until(lambda: world.append("fsync") == 200, what="a synced write once the disk goes on")
+        world.check()
+    with_world(body, TOPICS_SEGMENT_MAX_BYTES=512 << 20)
 
 
 if __name__ == "__main__":

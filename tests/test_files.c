@@ -165,20 +165,82 @@ static void one_more_than_the_most_closes_the_one_used_longest_ago(void **state)
 	assert_int_equal(asked(f), 2);
 }
 
+/* The control socket takes nothing more; and: the supervisor has read all of that. */
+static void fill_socket(struct worker_fixture *f)
+{
+	const struct control filler = { .version = CONTROL_VERSION, .type = CTL_WORKER_READY };
+	while (control_send(f->worker.inherit.common.control_fd, &filler, NULL, 0) == ERR_OK)
+		;
+}
+
+static void empty_socket(struct worker_fixture *f)
+{
+	struct control message;
+	int fds[CONTROL_FDS];
+	unsigned count;
+	while (control_receive(f->supervisor, PARTY_WORKER, PARTY_SUPERVISOR, &message, fds, &count) == ERR_OK)
+		assert_int_equal(message.type, CTL_WORKER_READY);
+}
+
 static void question_that_the_socket_does_not_take_is_put_again(void **state)
 {
 	struct worker_fixture *f = *state;
-	const struct control filler = { .version = CONTROL_VERSION, .type = CTL_WORKER_READY };
-	struct control message;
-	int fd = -1, fds[CONTROL_FDS];
-	unsigned count;
-	while (control_send(f->worker.inherit.common.control_fd, &filler, NULL, 0) == ERR_OK)
-		;
+	int fd = -1;
+	fill_socket(f);
 	assert_int_equal(get(f, 7, &fd), ERR_AGAIN);
-	while (control_receive(f->supervisor, PARTY_WORKER, PARTY_SUPERVISOR, &message, fds, &count) == ERR_OK)
-		assert_int_equal(message.type, CTL_WORKER_READY);
+	empty_socket(f);
 	assert_int_equal(get(f, 7, &fd), ERR_AGAIN);
 	assert_int_equal(asked(f), 7);
+}
+
+static void question_that_the_socket_does_not_take_is_put_again_for_who_waits_already(void **state)
+{
+	struct worker_fixture *f = *state;
+	int fd = -1;
+	struct exchange *waits = fixture_exchange(f, "", NULL, NULL);
+	f->caught_count = 0;
+	fill_socket(f);
+	assert_int_equal(get(f, 7, &fd), ERR_AGAIN);
+	assert_int_equal(get(f, 8, &fd), ERR_AGAIN);
+	waiting_for_file(f->worker.waiting, waits, 7, fixture_catch);
+	files_tick(f->worker.files);
+	empty_socket(f);
+	files_given(f->worker.files, 'w', 8, any_descriptor(), 0); /* handed out meanwhile */
+	files_tick(f->worker.files);
+	files_tick(f->worker.files);
+	assert_int_equal(asked(f), 7);
+	assert_int_equal(asked(f), 0);
+	files_given(f->worker.files, 'w', 7, any_descriptor(), 0);
+	waiting_run(f->worker.waiting);
+	assert_int_equal(f->caught_count, 1);
+	assert_ptr_equal(f->caught[0], waits);
+}
+
+static void files_that_are_still_to_be_asked_for_make_no_room(void **state)
+{
+	struct worker_fixture *f = *state;
+	enum { MORE = 10 };
+	int fd = -1, given[FILES_MAX + MORE + 1];
+	fill_socket(f);
+	for (uint64_t id = 1; id <= FILES_MAX + MORE; id++)
+		assert_int_equal(get(f, id, &fd), ERR_AGAIN);
+	empty_socket(f);
+	files_tick(f->worker.files);
+	for (uint64_t id = 1; id <= FILES_MAX + MORE; id++) {
+		uint64_t next = asked(f);
+		if (next == 0) { /* not all fit at once */
+			files_tick(f->worker.files);
+			next = asked(f);
+		}
+		assert_int_equal(next, id);
+	}
+	for (uint64_t id = 1; id <= FILES_MAX + MORE + 1; id++) {
+		given[id - 1] = any_descriptor();
+		files_given(f->worker.files, 'w', id, given[id - 1], 0);
+	}
+	/* With the next file there are no more than ever. */
+	assert_false(is_open(given[MORE]));
+	assert_true(is_open(given[MORE + 1]));
 }
 
 static void all_descriptors_are_closed_in_the_end(void **state)
@@ -207,6 +269,8 @@ int main(void)
 		CASE(retired_file_stays_open_for_who_holds_it),
 		CASE(one_more_than_the_most_closes_the_one_used_longest_ago),
 		CASE(question_that_the_socket_does_not_take_is_put_again),
+		CASE(question_that_the_socket_does_not_take_is_put_again_for_who_waits_already),
+		CASE(files_that_are_still_to_be_asked_for_make_no_room),
 		CASE(all_descriptors_are_closed_in_the_end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,7 @@ struct files {
 	struct log_file *buckets[BUCKETS];   /* by id, which is random */
 	struct log_file *newest, *oldest;
 	unsigned count;
+	bool unasked;   /* there may be files with `asked_us` 0 */
 };
 
 enum error files_create(struct files **out, struct worker *worker)
@@ -71,6 +72,11 @@ static void used_last(struct files *files, struct log_file *file)
 	files->newest = file;
 }
 
+static bool is_unasked(const struct log_file *file)
+{
+	return file->fd < 0 && file->asked_us == 0;
+}
+
 static void drop(struct files *files, struct log_file *file)
 {
 	struct log_file **at = bucket_of(files, file->id);
@@ -82,14 +88,25 @@ static void drop(struct files *files, struct log_file *file)
 	files_release(&file);
 }
 
+/* The one used longest ago. One whose question has not gone out stays: it has no descriptor, and would be forgotten for those who wait for it. */
+static bool make_room(struct files *files)
+{
+	struct log_file *file = files->oldest;
+	while (file != NULL && is_unasked(file))
+		file = file->newer;
+	if (file != NULL)
+		drop(files, file);
+	return file != NULL;
+}
+
 static struct log_file *add(struct files *files, uint32_t kind, uint64_t id)
 {
 	struct log_file *file = calloc(1, sizeof *file), **bucket = bucket_of(files, id);
 	if (file == NULL)
 		return NULL;
-	if (files->count == FILES_MAX)
-		drop(files, files->oldest);
-	*file = (struct log_file){ .id = id, .fd = -1, .holders = 1, .next = *bucket, .reads = kind == 'e' ? FILE_READS_MEMORY : FILE_READS_NOWAIT };
+	while (files->count >= FILES_MAX && make_room(files))
+		;
+	*file = (struct log_file){ .id = id, .fd = -1, .holders = 1, .kind = kind, .next = *bucket, .reads = kind == 'e' ? FILE_READS_MEMORY : FILE_READS_NOWAIT };
 	*bucket = file;
 	used_last(files, file);
 	files->count++;
@@ -108,14 +125,27 @@ void files_destroy(struct files **out)
 
 /* ---- asking, and being given ---- */
 
-static void ask(struct files *files, uint32_t kind, struct log_file *file)
+static bool ask(struct files *files, struct log_file *file)
 {
-	const struct control message = { .version = CONTROL_VERSION, .type = CTL_GIVE_FILE, .slot = files->worker->inherit.slot, .kind = kind, .a = file->id };
+	const struct control message = { .version = CONTROL_VERSION, .type = CTL_GIVE_FILE, .slot = files->worker->inherit.slot, .kind = file->kind, .a = file->id };
 	file->asked_us = worker_now_us();
 	file->error = 0;
-	/* A full socket is tried again when the reader is: it stays in line until then. */
-	if (control_send(files->worker->inherit.common.control_fd, &message, NULL, 0) != ERR_OK)
-		file->asked_us = 0;
+	if (control_send(files->worker->inherit.common.control_fd, &message, NULL, 0) == ERR_OK)
+		return true;
+	/* The socket is full: files_tick tries again, for nobody else would who waits for the file already. */
+	file->asked_us = 0;
+	files->unasked = true;
+	return false;
+}
+
+void files_tick(struct files *files)
+{
+	if (!files->unasked)
+		return;
+	for (struct log_file *file = files->oldest; file != NULL; file = file->newer)
+		if (is_unasked(file) && !ask(files, file))
+			return;
+	files->unasked = false;
 }
 
 enum error files_get(struct files *files, uint32_t kind, uint64_t id, struct log_file **out)
@@ -136,7 +166,7 @@ enum error files_get(struct files *files, uint32_t kind, uint64_t id, struct log
 	if (file->error != 0 && !again)
 		return ERR_IO;
 	if (again)
-		ask(files, kind, file);
+		ask(files, file);
 	return ERR_AGAIN;
 }
 

@@ -1,6 +1,7 @@
 /*
- * Descriptors of log files, read-only, as the supervisor hands them out (a worker opens no path). At most FILES_MAX are kept; the one used longest ago makes room. A file is counted:
- * who reads from it holds it, so that one that is retired or makes room meanwhile is closed only when the last of them is done.
+ * Descriptors of log files, read-only, as the supervisor hands them out (a worker opens no path). At most FILES_MAX are kept; the one used longest ago makes room, but none that
+ * is still to be asked for, so there may be more while the control socket is full. A file is counted: who reads from it holds it, so that one that is retired or makes room
+ * meanwhile is closed only when the last of them is done.
  */
 #ifndef TOPICS_WORKER_FILES_H
 #define TOPICS_WORKER_FILES_H
@@ -28,7 +29,8 @@ struct log_file {
 	/* files.c alone */
 	unsigned holders;                 /* with the table as one */
 	int error;                        /* errno of the last try */
-	uint64_t asked_us;
+	uint32_t kind;
+	uint64_t asked_us;                /* 0: the question has not gone out */
 	struct log_file *next;            /* in its bucket */
 	struct log_file *newer, *older;   /* in the order of use */
 };
@@ -40,6 +42,9 @@ void files_destroy(struct files **files);
 enum error files_get(struct files *files, uint32_t kind, uint64_t id, struct log_file **file);
 void files_hold(struct log_file *file);
 void files_release(struct log_file **file);
+
+/* Puts the questions again that the control socket had no room for: once a tick. Those who wait for a file ask only once. */
+void files_tick(struct files *files);
 
 /* What the supervisor says: here it is (`fd` becomes ours), or errno says why not; and: it is retired. */
 void files_given(struct files *files, uint32_t kind, uint64_t id, int fd, int error);

@@ -137,6 +137,7 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	submissions_sweep(worker->submissions, now);
+	files_tick(worker->files);
 	waiting_sweep(worker->waiting, now, deadline_us);
 	if (now - worker->swept_us >= 1000000) {
 		worker->swept_us = now;

@@ -126,6 +126,21 @@ def an_expected_epoch_never_matches_a_topic_that_is_absent(s):
 
 
 @case
+def an_epoch_of_any_text_up_to_its_limit_matches_none(s):
+    name = fresh()
+    append(s, name, 1)
+    for size in (0, 15, 17, 63, 64, 1023, 1024):
+        refused(append(s, name, 1, expect_epoch="e" * size), 409, "head_mismatch")
+        page = s.call("POST", "/v0/topics/%s/diff" % name, {"from_seq": 1, "epoch": "e" * size}).json
+        same(page["tombstone"]["reason"], "recreated", "diff with an epoch of %d bytes" % size)
+    refused(append(s, name, 1, expect_epoch="e" * 1025), 400, "invalid_request")
+    refused(s.call("POST", "/v0/topics/%s/diff" % name, {"epoch": "e" * 1025}), 400, "invalid_request")
+    records = "/v0/topics/%s/records?from_seq=1&epoch=" % name
+    same(s.call("GET", records + "e" * 1023).json["tombstone"]["reason"], "recreated", "1023 bytes in the query")
+    refused(s.call("GET", records + "e" * 1024), 400, "invalid_request")
+
+
+@case
 def reject_refuses_what_the_empty_topic_could_not_take(s):
     name = fresh()
     s.call("PUT", "/v0/topics/" + name, {"discard": "reject", "cap_records": 2, "cap_bytes": 10})

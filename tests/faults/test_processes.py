@@ -1,13 +1,10 @@
 #!/usr/bin/env python3
 """Processes that stand still, that die at every start, and a request that kills the log process each time (FAULTS A12, A13; ARCHITECTURE §5, a poisoned entry)."""
 
-import ctypes
 import errno
 import http.client
 import os
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -18,9 +15,6 @@ from harness import cases  # noqa: E402
 from harness.cases import case, same, truth  # noqa: E402
 from harness.faults import ABORT, CLASSES, STICKY, link_of, until, with_world  # noqa: E402
 from harness.server import send  # noqa: E402
-
-PIDFD_GETFD = 438        # of the system's calls, the same on every machine
-CTL_WORKER_READY = 48    # common/control.h
 
 
 def state_of(pid):
@@ -95,53 +89,6 @@ def supervisor_that_stands_still_is_not_missed(_):
         finally:
             os.kill(world.server.process.pid, signal.SIGCONT)
         same(world.append("fsync"), 200, "a write afterwards")
-    with_world(body)
-
-
-def control_socket(worker):
-    """A descriptor of our own for the worker's end of its socket to the supervisor: the only one of its kind that it has."""
-    process = os.pidfd_open(worker)
-    try:
-        for number in map(int, os.listdir("/proc/%d/fd" % worker)):
-            if not os.readlink("/proc/%d/fd/%d" % (worker, number)).startswith("socket:"):
-                continue
-            fd = ctypes.CDLL(None, use_errno=True).syscall(PIDFD_GETFD, process, number, 0)
-            if fd < 0:
-                return None
-            end = socket.socket(fileno=fd)
-            if end.type == socket.SOCK_SEQPACKET:
-                return end
-            end.close()
-    finally:
-        os.close(process)
-
-
-@case
-def worker_whose_questions_found_no_room_asks_again_when_the_supervisor_goes_on(_):
-    def body(world):
-        end = control_socket(world.server.workers()[0])
-        if end is None:  # not everybody may take another process's descriptors
-            return
-        stop(world.server.process.pid)
-        try:
-            ready = struct.pack("=IIIIQQQ", 1, CTL_WORKER_READY, 0, 0, 0, 0, 0)  # which changes nothing any more
-            try:
-                while True:
-                    end.send(ready, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                pass
-            pages = []
-            readers = [threading.Thread(target=lambda c=cls: pages.append(world.server.call("POST", "/v0/topics/%s/diff" % c, {}).status)) for cls in CLASSES]
-            for reader in readers:
-                reader.start()
-            time.sleep(0.3)
-            truth(len(pages) < len(readers), "a read waits for a file's descriptor")
-        finally:
-            os.kill(world.server.process.pid, signal.SIGCONT)
-            end.close()
-        for reader in readers:
-            reader.join(20)
-        same(pages, [200] * len(readers), "reads")
     with_world(body)
 
 

@@ -125,6 +125,7 @@ struct undo {
 	enum undo_kind kind;
 	struct topic *topic;
 	uint64_t head, count, bytes, ceiling, ceiling_end, reservation;
+	bool open;
 	struct topic_config *config;   /* owned */
 	struct key_entry key;          /* what stood there; topic 0: nothing */
 	uint64_t key_topic;

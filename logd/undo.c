@@ -28,6 +28,7 @@ void undo_touch(struct engine *engine, struct topic *topic)
 	undo->ceiling = topic->ceiling;
 	undo->ceiling_end = topic->ceiling_end;
 	undo->reservation = topic->reservation;
+	undo->open = topic->open;
 }
 
 void undo_note(struct engine *engine, enum undo_kind kind, struct topic *topic)
@@ -84,6 +85,9 @@ static void put_back(struct engine *engine, struct undo *undo)
 		topic->ceiling = undo->ceiling;
 		topic->ceiling_end = undo->ceiling_end;
 		topic->reservation = undo->reservation;
+		/* Its closing is not in the log: it is tried again when the topic was idle for as long once more. */
+		if (undo->open && !topic->open)
+			topic_opened(engine, topic);
 		break;
 	case UNDO_CREATED:
 		/* Freed with the last of its refused frames. */

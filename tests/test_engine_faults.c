@@ -296,6 +296,27 @@ static void log_that_is_given_up_for_want_of_a_next_file_answers_both_rings(void
 	assert_int_equal(atomic_load(&f->status->state), LOGD_READ_ONLY);
 }
 
+static void idle_topics_whose_closing_could_not_be_written_are_closed_later(void **state)
+{
+	struct engine_fixture *f = *state;
+	uint64_t id;
+
+	engine_make_topic(f, "t", DURABILITY_DISK);
+	id = engine_append(f, "t", 3, NULL);
+	engine_answered(f, id);
+	engine_pass(f, 31000000); /* the sync mark is written meanwhile: the next write is that of the closing */
+	engine_settle(f);
+	memory_world_fail(f->world, MEMORY_PWRITE, 0, EIO, false);
+	for (unsigned i = 0; i < 5; i++) {
+		engine_pass(f, 31000000);
+		engine_settle(f);
+	}
+	engine_daemon_starts(f, true);
+	assert_true(engine_reads(f, "t", 1, 3, id));
+	engine_assert_no_losses(f, "t");
+	assert_int_equal(engine_answered(f, engine_append(f, "t", 1, NULL))->first_seq, 4);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -310,6 +331,7 @@ int main(void)
 		TEST(full_disk_refuses_writes_takes_deletes_and_recovers_by_itself),
 		TEST(file_that_is_not_prepared_in_time_makes_requests_wait),
 		TEST(log_that_is_given_up_for_want_of_a_next_file_answers_both_rings),
+		TEST(idle_topics_whose_closing_could_not_be_written_are_closed_later),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

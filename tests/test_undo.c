@@ -140,6 +140,22 @@ static void topic_that_goes_by_itself_takes_its_notes_along(void **state)
 	assert_int_equal(topic->config.ttl_ms, 7);
 }
 
+/* A topic whose closing could not be written is idle as before: it is closed later, and a checkpoint in between does not call it closed. */
+static void topic_that_was_closed_by_a_group_that_failed_is_open_again(void **state)
+{
+	struct engine_fixture *f = *state;
+	struct topic *topic = topic_of(f);
+
+	assert_true(topic->open);
+	undo_touch(f->engine, topic);
+	topic_closed(f->engine, topic);
+	undo_group(f->engine, ERR_STORAGE_FAILED);
+	assert_true(topic->open);
+	assert_ptr_equal(f->engine->open_first, topic);
+	assert_ptr_equal(f->engine->open_last, topic);
+	assert_null(topic->open_next);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -150,6 +166,7 @@ int main(void)
 		TEST(deleted_topic_has_its_name_again),
 		TEST(key_goes_back_to_what_stood_under_it),
 		TEST(topic_that_goes_by_itself_takes_its_notes_along),
+		TEST(topic_that_was_closed_by_a_group_that_failed_is_open_again),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

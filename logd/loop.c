@@ -20,6 +20,7 @@
 #include "common/wake.h"
 #include "logd/engine.h"
 #include "logd/ops_system.h"
+#include "logd/outbox.h"
 
 /* A sync takes longer than a request to come, and a client waits for it as well: its end is looked for during so many windows of the settings. */
 enum { BATCH_OF_ROUNDS = 16, LISTEN_US = 2000, SYNC_WINDOWS = 3 };
@@ -48,6 +49,7 @@ struct logd {
 	struct catalogue_writer *catalogue;
 	struct catalogue *old_catalogue;
 	struct engine *engine;
+	struct outbox *outbox;
 	struct attached attached[ATTACHED_MAX];
 	bool started;
 	bool stopping;
@@ -57,14 +59,30 @@ struct logd {
 	struct busy_poll sync_polling; /* for the end of a sync, and for requests meanwhile */
 };
 
+/* A socket that takes nothing more ends this process: without it nobody is told of files, rings or a catalogue. */
+static void note_sent(struct logd *logd, enum error error)
+{
+	if (error == ERR_OK)
+		return;
+	logd->stopping = true;
+	if (error == ERR_EOF)
+		return;
+	log_line(&logd->logging, LOG_LEVEL_ERROR, "the supervisor cannot be told anything: %s", strerror(errno));
+	logd->exit_status = 1;
+}
+
 static void tell(struct logd *logd, struct control message)
 {
 	message.version = CONTROL_VERSION;
-	enum error error = control_send(logd->inherit->common.control_fd, &message, NULL, 0);
-	if (error == ERR_EOF)
-		logd->stopping = true;
-	else if (error != ERR_OK)
-		log_line(&logd->logging, LOG_LEVEL_ERROR, "cannot tell the supervisor %s: %s", control_name(message.type), error_text(error));
+	enum error error = outbox_send(logd->outbox, &message);
+	if (error == ERR_LIMIT)
+		log_line(&logd->logging, LOG_LEVEL_ERROR, "the supervisor does not read what it is told; waiting for it");
+	while (error == ERR_LIMIT) {
+		error = outbox_wait(logd->outbox);
+		if (error == ERR_OK)
+			error = outbox_send(logd->outbox, &message);
+	}
+	note_sent(logd, error);
 }
 
 /* ---- what the engine asks for ---- */
@@ -300,7 +318,7 @@ static void wait_for_work(struct logd *logd, struct busy_poll *polling, uint64_t
 	struct pollfd fds[] = {
 		{ .fd = logd->inherit->common.logd_wake_fd, .events = POLLIN },
 		{ .fd = ops_system_event_fd(logd->world), .events = POLLIN },
-		{ .fd = logd->inherit->common.control_fd, .events = POLLIN },
+		{ .fd = logd->inherit->common.control_fd, .events = (short)(POLLIN | (outbox_waits(logd->outbox) ? POLLOUT : 0)) },
 	};
 	bool busy = us == 0;
 	uint64_t began = now_us(logd);
@@ -318,7 +336,9 @@ static void wait_for_work(struct logd *logd, struct busy_poll *polling, uint64_t
 	}
 	if (ready > 0 && fds[1].revents != 0)
 		take_jobs(logd);
-	if (ready > 0 && fds[2].revents != 0)
+	if (ready > 0 && (fds[2].revents & POLLOUT) != 0)
+		note_sent(logd, outbox_flush(logd->outbox));
+	if (ready > 0 && (fds[2].revents & ~POLLOUT) != 0)
 		take_messages(logd);
 }
 
@@ -376,11 +396,22 @@ static void close_log(struct logd *logd)
 	}
 }
 
+/* The supervisor reads all that was said before it takes note of the end; what the next logd is given follows from it. */
+static void tell_the_rest(struct logd *logd)
+{
+	enum error error = ERR_OK;
+	while (error == ERR_OK && outbox_waits(logd->outbox))
+		error = outbox_wait(logd->outbox);
+	note_sent(logd, error);
+}
+
 static enum error set_up(struct logd *logd)
 {
 	const struct inherit_logd *inherit = logd->inherit;
 	void *status = NULL, *feed = NULL;
-	enum error error = shm_map(&status, inherit->common.status_fd, sizeof(struct status), true);
+	enum error error = outbox_create(&logd->outbox, inherit->common.control_fd);
+	if (error == ERR_OK)
+		error = shm_map(&status, inherit->common.status_fd, sizeof(struct status), true);
 	if (error == ERR_OK)
 		error = shm_map(&feed, inherit->common.feed_fd, sizeof(struct feed_shared), true);
 	if (error == ERR_OK) {
@@ -430,6 +461,7 @@ int logd_run(const struct inherit_logd *inherit)
 	if (error == ERR_OK) {
 		work(logd);
 		close_log(logd);
+		tell_the_rest(logd);
 	} else {
 		log_line(&logd->logging, LOG_LEVEL_ERROR, "cannot set up: %s (%s)", error_text(error), strerror(errno));
 		logd->exit_status = 1;
@@ -437,6 +469,7 @@ int logd_run(const struct inherit_logd *inherit)
 	/* The kernel takes back the mappings; what must be on disk is there. */
 	int exit_status = logd->exit_status;
 	engine_destroy(&logd->engine);
+	outbox_destroy(&logd->outbox);
 	ops_system_destroy(&logd->world);
 	catalogue_writer_destroy(&logd->catalogue);
 	catalogue_close(&logd->old_catalogue);

@@ -7,11 +7,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -29,7 +31,7 @@
 #include "tests/child.h"
 #include "tests/make_request.h"
 
-enum { LARGE = 1 << 20, RESERVE = 4 << 20, SLOT = 0, INCARNATION = 4711, CATALOGUE_NUMBER = 5, SOCKET_FDS = 4 };
+enum { LARGE = 1 << 20, RESERVE = 4 << 20, SLOT = 0, INCARNATION = 4711, CATALOGUE_NUMBER = 5, SOCKET_FDS = 4, MORE_THAN_ITS_SOCKET_HOLDS = 100 };
 
 struct fixture {
 	char path[64];
@@ -147,6 +149,27 @@ static void say(struct fixture *f, const struct control *message, const int *fds
 
 	whole.version = CONTROL_VERSION;
 	assert_int_equal(control_send(f->control, &whole, fds, count), ERR_OK);
+}
+
+static void say_when_there_is_room(struct fixture *f, const struct control *message, const int *fds, unsigned count)
+{
+	struct control whole = *message;
+
+	whole.version = CONTROL_VERSION;
+	while (control_send(f->control, &whole, fds, count) == ERR_AGAIN)
+		sched_yield();
+}
+
+/* Waits until logd has done what it was told and sleeps. */
+static void has_heard_all(struct fixture *f)
+{
+	int bytes;
+
+	do {
+		assert_int_equal(ioctl(f->control, SIOCOUTQ, &bytes), 0);
+	} while (bytes > 0 && sched_yield() == 0);
+	while (!atomic_load(&f->status->logd_sleeping))
+		sched_yield();
 }
 
 static void give_ring(struct fixture *f)
@@ -318,6 +341,44 @@ static void ring_of_a_dead_worker_is_let_go_and_the_supervisor_told(void **state
 	assert_int_equal(dropped.incarnation, INCARNATION);
 }
 
+/* What the supervisor misses it would go on without: rings that are held for ever, objects under the wrong id, a catalogue that nobody reads. */
+static void what_the_supervisor_has_no_room_for_is_told_in_order_when_it_reads_again(void **state)
+{
+	struct fixture *f = *state;
+	const int fds[SOCKET_FDS] = { f->request, f->completion, f->counters_fd, f->wake }, few_bytes = 1;
+
+	assert_int_equal(setsockopt(f->theirs, SOL_SOCKET, SO_SNDBUF, &few_bytes, sizeof few_bytes), 0);
+	start(f);
+	say(f, &(struct control){ .type = CTL_RING_GONE, .slot = SLOT, .incarnation = INCARNATION }, NULL, 0);
+	for (uint64_t i = 1; i <= MORE_THAN_ITS_SOCKET_HOLDS; i++) {
+		say_when_there_is_room(f, &(struct control){ .type = CTL_RING_NEW, .slot = SLOT, .incarnation = INCARNATION + i, .a = LARGE }, fds, SOCKET_FDS);
+		say_when_there_is_room(f, &(struct control){ .type = CTL_RING_GONE, .slot = SLOT, .incarnation = INCARNATION + i }, NULL, 0);
+	}
+	/* It has nothing more to say then: what it keeps goes out because there is room. */
+	has_heard_all(f);
+	for (uint64_t i = 0; i <= MORE_THAN_ITS_SOCKET_HOLDS; i++)
+		assert_int_equal(hears(f, CTL_RING_DROPPED).incarnation, INCARNATION + i);
+}
+
+static void what_is_left_to_tell_at_the_end_is_told_before_it(void **state)
+{
+	struct fixture *f = *state;
+	const int fds[SOCKET_FDS] = { f->request, f->completion, f->counters_fd, f->wake }, few_bytes = 1;
+
+	assert_int_equal(setsockopt(f->theirs, SOL_SOCKET, SO_SNDBUF, &few_bytes, sizeof few_bytes), 0);
+	start(f);
+	for (uint64_t i = 1; i <= MORE_THAN_ITS_SOCKET_HOLDS; i++) {
+		say_when_there_is_room(f, &(struct control){ .type = CTL_RING_NEW, .slot = SLOT, .incarnation = INCARNATION + i, .a = LARGE }, fds, SOCKET_FDS);
+		say_when_there_is_room(f, &(struct control){ .type = CTL_RING_GONE, .slot = SLOT, .incarnation = INCARNATION + i }, NULL, 0);
+	}
+	say_when_there_is_room(f, &(struct control){ .type = CTL_STOP }, NULL, 0);
+	while (files_of_kind(f, 'c') == 0) /* its log is closed */
+		sched_yield();
+	for (uint64_t i = 1; i <= MORE_THAN_ITS_SOCKET_HOLDS; i++)
+		assert_int_equal(hears(f, CTL_RING_DROPPED).incarnation, INCARNATION + i);
+	assert_int_equal(leaves_with(f), 0);
+}
+
 static void ring_that_breaks_its_layout_is_told_with_its_incarnation(void **state)
 {
 	struct fixture *f = *state;
@@ -410,6 +471,8 @@ int main(void)
 		TEST(request_that_waited_for_the_start_is_done_after_it),
 		TEST(what_was_accepted_is_finished_when_the_supervisor_is_gone),
 		TEST(ring_of_a_dead_worker_is_let_go_and_the_supervisor_told),
+		TEST(what_the_supervisor_has_no_room_for_is_told_in_order_when_it_reads_again),
+		TEST(what_is_left_to_tell_at_the_end_is_told_before_it),
 		TEST(ring_that_breaks_its_layout_is_told_with_its_incarnation),
 		TEST(first_ephemeral_topic_uses_the_oldest_reserve),
 		TEST(message_out_of_the_protocol_ends_it),

@@ -87,6 +87,16 @@ void ring_consumer_destroy(struct ring_consumer **consumer);
 /* True if something is published that has not been taken. */
 bool ring_pending(const struct ring_consumer *consumer);
 
+/* Number of the next entry; every one before it was taken, passed over or skipped. */
+uint64_t ring_next(const struct ring_consumer *consumer);
+/* Number of the oldest entry that is not released. */
+uint64_t ring_released(const struct ring_consumer *consumer);
+/*
+ * Number behind the last entry that is published now, as the worker says it, between the next entry and the last one that there are slots for.
+ * A new logd asks once, before anything else: no logd before it can have seen what comes from there on.
+ */
+uint64_t ring_published(const struct ring_consumer *consumer);
+
 /*
  * Looks at the next entry: copies its head (only the head) into *head and gives its number. ERR_AGAIN: nothing there.
  * ERR_PROTOCOL: the ring breaks its layout (length, bounds, indices going back or too far): the worker must be cut off. Pads are skipped.

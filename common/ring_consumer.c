@@ -66,6 +66,26 @@ bool ring_pending(const struct ring_consumer *consumer)
 	    atomic_load_explicit(&consumer->shared->tail, memory_order_acquire) != consumer->position;
 }
 
+uint64_t ring_next(const struct ring_consumer *consumer)
+{
+	return consumer->number;
+}
+
+uint64_t ring_released(const struct ring_consumer *consumer)
+{
+	return consumer->released_count;
+}
+
+/* The logd before is dead, so what it loaded is no newer than this load. */
+uint64_t ring_published(const struct ring_consumer *consumer)
+{
+	uint64_t published = atomic_load_explicit(&consumer->shared->published, memory_order_acquire);
+
+	if (published < consumer->number)
+		return consumer->number;
+	return published - consumer->released_count > RING_SLOTS ? consumer->released_count + RING_SLOTS : published;
+}
+
 /* Loads the producer's indices; the order of the loads is the reverse of its stores, so `published` counts every entry before `tail`. */
 static enum error look_again(struct ring_consumer *consumer)
 {

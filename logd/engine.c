@@ -175,8 +175,10 @@ enum error engine_ring_add(struct engine *engine, uint32_t slot, uint64_t incarn
 	ring->counters = counters;
 	if (engine->options.fault_death && !engine->recovered)
 		ring_note_death(ring->consumer);
+	if (!engine->recovered)
+		ring->start_end = ring_published(ring->consumer);
 	if (!engine->options.daemon_start && !engine->recovered)
-		ring->settling = true; /* until when is known with the recovery */
+		ring->settling = true; /* what has to be looked for is known with the recovery */
 	return ERR_OK;
 }
 

@@ -93,6 +93,7 @@ struct ring {
 	uint32_t settled_count;
 	uint32_t settled_next;         /* the first that has not been answered again */
 	bool settling;                 /* entries published before the start may have been done by the logd before */
+	uint64_t start_end;            /* number behind the last of them; what comes from there on no logd before has seen */
 };
 
 /* A frame that was appended: kept until it is published and, in the disk log, synced. */
@@ -176,7 +177,7 @@ struct engine {
 	bool mark_due;                 /* batches since the last sync mark */
 	bool sync_wanted;
 	bool blocked;                  /* a ring is */
-	bool one_by_one;               /* after a death by a fault: one entry a group */
+	bool one_by_one;               /* after a death by a fault, while what was published at it is not released: one entry a group */
 	bool recovered;
 	bool files_untold;             /* memory was out when the log told of a file: this start ends */
 	uint8_t *small;                /* name, configuration, key, node of the request in hand */

@@ -296,10 +296,9 @@ static uint64_t appended(const struct engine *engine)
 	return log_appended(engine->disk) + log_appended(engine->ephemeral);
 }
 
-/* One ring's quantum. What it says: TAKEN: it has more; WRITE_FIRST: it has more, and this round has gathered enough. `until`: of the round. */
-static enum taking take_quantum(struct engine *engine, struct ring *ring, uint64_t until)
+/* A ring's quantum, in entries. What it says: TAKEN: it has more; WRITE_FIRST: it has more, and this round has gathered enough. `until`: of the round. */
+static enum taking take_quantum(struct engine *engine, struct ring *ring, unsigned quantum, uint64_t until)
 {
-	unsigned quantum = engine->one_by_one ? 1 : TAKE_ENTRIES;
 	uint64_t enough = appended(engine) + TAKE_BYTES;
 	enum taking result = TAKEN;
 	for (unsigned i = 0; i < quantum && appended(engine) < enough && (result == TAKEN || result == WRITE_FIRST); i++) {
@@ -322,8 +321,31 @@ static bool has_work(const struct ring *ring)
 	return ring->incarnation != 0 && !ring->gone && !ring->broken && (ring->held != NULL || ring_pending(ring->consumer));
 }
 
+/* Something of what was published when the process before died is not done. */
+static bool left_over(const struct ring *ring)
+{
+	return (has_work(ring) || ring->owed > 0) && !ring->gone && !ring->broken && ring_released(ring->consumer) < ring->start_end;
+}
+
+/*
+ * After a death by a fault: true if this round takes one entry in all. What was published later killed nobody, so this ends when the rest is
+ * released; a ring that could not go on in the last round holds up no other one, it goes on entry by entry when it can.
+ */
+static bool one_entry_alone(struct engine *engine)
+{
+	bool left = false, alone = false;
+	for (unsigned i = 0; i < engine->ring_end && engine->one_by_one; i++) {
+		const struct ring *ring = &engine->rings[i];
+		left = left || left_over(ring);
+		alone = alone || (left_over(ring) && !ring->blocked);
+	}
+	engine->one_by_one = left;
+	return alone;
+}
+
 bool take_from_rings(struct engine *engine)
 {
+	const bool alone = one_entry_alone(engine);
 	const unsigned places = engine->ring_end, first = places == 0 ? 0 : engine->ring_first % places;
 	uint64_t until = appended(engine) + LOG_GROUP_BYTES / 2;
 	bool more = false;
@@ -338,18 +360,17 @@ bool take_from_rings(struct engine *engine)
 		ring->blocked = false;
 		if (!has_work(ring))
 			continue;
-		enum taking result = take_quantum(engine, ring, until);
+		const unsigned quantum = alone || (engine->one_by_one && left_over(ring)) ? 1 : TAKE_ENTRIES;
+		enum taking result = take_quantum(engine, ring, quantum, until);
 		engine->blocked = engine->blocked || result == BLOCKED;
 		more = more || result == TAKEN || result == WRITE_FIRST;
 		if (result == WRITE_FIRST && appended(engine) >= until) {
 			engine->ring_first = (first + i) % places; /* its turn is not over */
 			break;
 		}
-		if (engine->one_by_one && more)
+		if (quantum == 1 && more)
 			break;
 	}
-	if (engine->one_by_one && !more && !engine->blocked)
-		engine->one_by_one = false; /* nothing is left of what was there when the process died */
 	return more;
 }
 

@@ -266,6 +266,67 @@ static void after_a_death_by_a_fault_entries_are_committed_one_by_one(void **sta
 	assert_int_equal(engine_numbers(f, "t").head, 12);
 }
 
+/* Clients that ask again at once keep the rings filled, and pay for the death no longer than what was there at it. */
+static void entries_published_after_a_death_by_a_fault_are_committed_in_groups(void **state)
+{
+	struct engine_fixture *f = *state;
+
+	engine_make_topic(f, "t", DURABILITY_MEMORY);
+	for (unsigned i = 0; i < 6; i++)
+		(void)engine_append(f, "t", 1, &(struct append_options){ .worker = i % 2 });
+	engine_fixture_logd_dies(f);
+	assert_int_equal(engine_fixture_start(f, false, true), ERR_OK);
+	for (unsigned i = 1; i <= 6; i++) {
+		(void)engine_append(f, "t", 1, &(struct append_options){ .worker = i % 2 });
+		(void)engine_round(f->engine);
+		assert_int_equal(engine_numbers(f, "t").head, i);
+	}
+	(void)engine_round(f->engine);
+	assert_int_equal(engine_numbers(f, "t").head, 12);
+}
+
+/* Only its worker could let it go on. */
+static void entry_of_a_worker_that_reads_no_answers_keeps_others_from_groups_no_longer_after_a_death(void **state)
+{
+	struct engine_fixture *f = *state;
+	uint64_t old;
+
+	engine_make_topic(f, "t", DURABILITY_MEMORY);
+	f->workers[1].asleep = true;
+	for (unsigned i = 0; i < RING_SLOTS; i++) {
+		(void)engine_append(f, "t", 1, &(struct append_options){ .worker = 1 });
+		if (i % 64 == 0)
+			engine_settle(f);
+	}
+	engine_settle(f);
+	old = engine_append(f, "t", 1, &(struct append_options){ .worker = 1 });
+	engine_fixture_logd_dies(f);
+	assert_int_equal(engine_fixture_start(f, false, true), ERR_OK);
+	(void)engine_round(f->engine);
+	for (unsigned i = 0; i < 10; i++)
+		(void)engine_append(f, "t", 1, NULL);
+	(void)engine_round(f->engine);
+	assert_int_equal(engine_numbers(f, "t").head, RING_SLOTS + 10);
+	f->workers[1].asleep = false;
+	assert_int_equal(engine_answered(f, old)->first_seq, RING_SLOTS + 11);
+}
+
+/* What a worker says of its ring is no reason to go slowly for ever. */
+static void ring_with_less_in_it_than_its_worker_says_ends_the_time_of_single_entries(void **state)
+{
+	struct engine_fixture *f = *state;
+	struct ring_shared *shared = f->workers[1].request;
+
+	engine_make_topic(f, "t", DURABILITY_MEMORY);
+	engine_fixture_logd_dies(f);
+	atomic_store(&shared->published, 1000);
+	assert_int_equal(engine_fixture_start(f, false, true), ERR_OK);
+	for (unsigned i = 0; i < 10; i++)
+		(void)engine_append(f, "t", 1, NULL);
+	(void)engine_round(f->engine);
+	assert_int_equal(engine_numbers(f, "t").head, 10);
+}
+
 /* ---- the daemon ends ---- */
 
 static void killed_daemon_keeps_all_but_ephemeral_records_which_are_announced(void **state)
@@ -457,6 +518,9 @@ int main(void)
 		TEST(entry_noted_at_two_deaths_by_a_fault_is_dropped_and_its_worker_replaced),
 		TEST(entry_noted_at_one_death_is_tried_again),
 		TEST(after_a_death_by_a_fault_entries_are_committed_one_by_one),
+		TEST(entries_published_after_a_death_by_a_fault_are_committed_in_groups),
+		TEST(entry_of_a_worker_that_reads_no_answers_keeps_others_from_groups_no_longer_after_a_death),
+		TEST(ring_with_less_in_it_than_its_worker_says_ends_the_time_of_single_entries),
 		TEST(killed_daemon_keeps_all_but_ephemeral_records_which_are_announced),
 		TEST(orderly_stop_keeps_every_head_and_announces_ephemeral_records_alone),
 		TEST(power_cut_announces_what_may_be_missing_up_to_the_ceiling_but_of_fsync_topics),

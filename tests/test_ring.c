@@ -345,6 +345,29 @@ static void death_between_any_two_stores_of_a_release_loses_nothing(void **state
 	}
 }
 
+static void number_of_what_is_published_is_believed_within_the_bounds_of_the_ring(void **state)
+{
+	struct fixture *f = *state;
+
+	for (uint64_t id = 1; id <= 5; id++)
+		publish(f, 256);
+	assert_int_equal(ring_published(f->consumer), 5);
+	ring_release(f->consumer, take(f, 1));
+	(void)take(f, 2);
+	assert_int_equal(ring_next(f->consumer), 2);
+	assert_int_equal(ring_released(f->consumer), 1);
+	atomic_store(&f->request->published, 1); /* less than was taken */
+	assert_int_equal(ring_published(f->consumer), 2);
+	atomic_store(&f->request->published, 0);
+	assert_int_equal(ring_published(f->consumer), 2);
+	atomic_store(&f->request->published, 1 + RING_SLOTS);
+	assert_int_equal(ring_published(f->consumer), 1 + RING_SLOTS);
+	atomic_store(&f->request->published, 2 + RING_SLOTS); /* more than there are slots for */
+	assert_int_equal(ring_published(f->consumer), 1 + RING_SLOTS);
+	atomic_store(&f->request->published, UINT64_MAX);
+	assert_int_equal(ring_published(f->consumer), 1 + RING_SLOTS);
+}
+
 static void deaths_count_for_the_entry_that_was_being_taken(void **state)
 {
 	struct fixture *f = *state;
@@ -542,6 +565,7 @@ int main(void)
 		CASE(next_logd_goes_on_behind_what_was_released),
 		CASE(entry_that_was_skipped_behind_a_held_one_is_released_for_the_logd_after),
 		CASE(death_between_any_two_stores_of_a_release_loses_nothing),
+		CASE(number_of_what_is_published_is_believed_within_the_bounds_of_the_ring),
 		CASE(deaths_count_for_the_entry_that_was_being_taken),
 		CASE(death_while_nothing_was_being_taken_is_nobodys),
 		CASE(tail_that_goes_back_or_too_far_is_refused),

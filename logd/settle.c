@@ -82,7 +82,8 @@ void settle_answers(struct engine *engine)
 			if (!completion_stands(ring->completions, settled->completion.request_id))
 				post_answer(engine, ring, &settled->completion, settled->body);
 		}
-		if (!ring_pending(ring->consumer))
+		/* Not only when it is empty: clients that ask again at once never let it be. */
+		if (!ring_pending(ring->consumer) || ring_next(ring->consumer) >= ring->start_end)
 			ring->settling = false;
 		left = left || ring->settled_next < ring->settled_count || ring->settling;
 	}

@@ -268,7 +268,7 @@ static enum taking take_one(struct engine *engine, struct ring *ring)
 	}
 	if (error != ERR_OK || head.type == REQUEST_PAD || head.type >= REQUEST_TYPE_END || !head_bounded(engine, &head))
 		return BROKEN;
-	if (ring->settling && settle_entry(engine, ring, &head, taken.number))
+	if (ring->settling && taken.number < ring->start_end && settle_entry(engine, ring, &head, taken.number))
 		return TAKEN;
 	if (completion_room(ring->completions, &error) <= ring->owed)
 		return error == ERR_OK ? BLOCKED : BROKEN;

@@ -127,11 +127,51 @@ static void entry_whose_frame_stands_is_passed_over(void **state)
 
 	found(f, f->workers[0].incarnation, done, done * 3);
 	assert_int_equal(settle_prepare(f->engine), ERR_OK);
+	ring->start_end = 2;
 	f->engine->settling = ring->settling = true;
 	engine_settle(f);
 	assert_int_equal(engine_answered(f, done)->head, done * 3); /* from the frame: it was not done again */
 	assert_int_equal(engine_answered(f, open)->first_seq, 1);
 	assert_int_equal(engine_numbers(f, "t").count, 1);
+}
+
+/* What a logd before may have seen is behind it then, though clients that ask again at once let the ring never be empty. */
+static void ring_that_is_never_empty_is_settled_when_what_was_there_at_the_start_was_taken(void **state)
+{
+	struct engine_fixture *f = *state;
+	struct ring *ring;
+	unsigned rounds = 0;
+
+	for (unsigned i = 0; i < TAKE_ENTRIES * 2; i++)
+		(void)engine_append(f, "t", 1, NULL);
+	engine_fixture_logd_dies(f);
+	assert_int_equal(engine_fixture_start(f, false, false), ERR_OK);
+	ring = ring_by_incarnation(f->engine, f->workers[0].incarnation);
+	for (; ring->settling && rounds < 10; rounds++) {
+		for (unsigned i = 0; i < TAKE_ENTRIES; i++)
+			(void)engine_append(f, "t", 1, NULL);
+		(void)engine_round(f->engine);
+		assert_true(ring_pending(ring->consumer));
+	}
+	assert_int_equal(rounds, 3); /* two quanta, and the first entry behind them */
+	(void)engine_round(f->engine);
+	assert_false(f->engine->settling); /* the frontier is recorded again, files are sealed */
+	engine_settle(f);
+	assert_int_equal(engine_numbers(f, "t").count, TAKE_ENTRIES * 5);
+}
+
+/* It need not take one entry more to know that. */
+static void ring_that_cannot_go_on_behind_its_start_is_settled(void **state)
+{
+	struct engine_fixture *f = *state;
+	struct ring *ring = ring_by_incarnation(f->engine, f->workers[0].incarnation);
+
+	ring->settling = f->engine->settling = true;
+	(void)engine_append(f, "t", 1, NULL);
+	settle_answers(f->engine);
+	assert_true(ring_pending(ring->consumer));
+	assert_false(ring->settling);
+	assert_false(f->engine->settling);
 }
 
 int main(void)
@@ -143,6 +183,8 @@ int main(void)
 		TEST(answer_that_stands_already_is_not_given_again),
 		TEST(answers_of_a_worker_that_is_gone_are_dropped),
 		TEST(entry_whose_frame_stands_is_passed_over),
+		TEST(ring_that_is_never_empty_is_settled_when_what_was_there_at_the_start_was_taken),
+		TEST(ring_that_cannot_go_on_behind_its_start_is_settled),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

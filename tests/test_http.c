@@ -54,6 +54,7 @@ static void every_prefix_of_a_good_head_needs_more(void **state)
 static void framing_in_doubt_is_refused(void **state)
 {
 	static const char *const fields[] = { "Content-Length: 1\r\nContent-Length: 1", "Content-Length: +1", "Content-Length: ", "Content-Length: 1,1",
+		"Content-Length: 1 ", "Content-Length: 1\t",
 		"Content-Length: 18446744073709551616", "Content-Length: 1\r\nTransfer-Encoding: chunked", "Transfer-Encoding: gzip", "Transfer-Encoding: chunked, chunked",
 		"X : y", ": y", "X", " X: y", "X: a\rb", "Host: again", "X\x80: y" };
 	(void)state;

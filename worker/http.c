@@ -262,7 +262,8 @@ static enum error take_framing(struct http_head *head, const struct http_field *
 	if (equals(field->name, "content-length")) {
 		if (head->has_length)
 			return bad(problem, "Content-Length stands twice");
-		if (!decimal(field->value, &head->length))
+		/* Space behind it is allowed by RFC 9110 5.5, but lengths are where readers differ: what follows it must be the end of the line. */
+		if (!decimal(field->value, &head->length) || field->value.at[field->value.length] != '\r')
 			return bad(problem, "Content-Length must be a plain decimal number");
 		head->has_length = true;
 	} else if (equals(field->name, "transfer-encoding")) {

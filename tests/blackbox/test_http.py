@@ -54,7 +54,7 @@ def g1_two_framings_are_refused(s):
 
 @case
 def g2_lengths_that_are_no_plain_decimal_are_refused(s):
-    for value in ("+5", "0x5", "5 5", "1_0", "", "-1", "9223372036854775808999", "18446744073709551621", "5;", "2.0", "\t2 2"):
+    for value in ("+5", "0x5", "5 5", "1_0", "", "-1", "9223372036854775808999", "18446744073709551621", "5;", "2.0", "\t2 2", "2 ", "2  ", "2\t"):
         refused_and_closed(s, lines("Content-Length: " + value))
     refused_and_closed(s, lines("Content-Length: 9223372036854775808"), (413, 400))
     raw = Raw(s.port)

@@ -196,6 +196,25 @@ static void close_wins_over_keep_alive(void **state)
 	assert_true(head.bad_expectation);
 }
 
+static void a_refused_head_tells_its_method_and_what_it_accepts(void **state)
+{
+	static const struct { const char *text; enum method method; const char *accept; } cases[] = {
+		{ "HEAD / HTTP/1.1\r\naccept:\t a/b \r\n\r\n", METHOD_HEAD, "a/b" },
+		{ "\r\nHEAD / HTTP/1.2\r\nHost: h\r\nAccept: a/b\r\nAccept: c/d\r\n\r\nAccept: e/f\r\n", METHOD_HEAD, " a/b" },
+		{ "HEADER / HTTP/1.1\r\nAccept-Encoding: gzip\r\nX: Accept: a/b\r\n\r\nAccept: a/b\r\n\r\n", METHOD_OTHER, NULL },
+		{ "GET / HTTP/1.2\r\nAccept: a/b\r\nHost", METHOD_GET, " a/b" }, { "GET / HTTP/1.2\r\nAccept: a/b", METHOD_GET, NULL },
+		{ "GET / HTTP/1.1\r\nHost: h\nAccept: a/b\n\n", METHOD_GET, NULL },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		assert_int_not_equal(parse(cases[i].text), ERR_OK);
+		assert_int_equal(head.method, cases[i].method);
+		assert_int_equal(head.accept.length, cases[i].accept != NULL ? strlen(cases[i].accept) : 0);
+		if (cases[i].accept != NULL)
+			assert_memory_equal(head.accept.at, cases[i].accept, head.accept.length);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -209,6 +228,7 @@ int main(void)
 		cmocka_unit_test(lists_on_several_lines_are_joined),
 		cmocka_unit_test(a_method_that_nobody_knows_is_well_formed),
 		cmocka_unit_test(close_wins_over_keep_alive),
+		cmocka_unit_test(a_refused_head_tells_its_method_and_what_it_accepts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

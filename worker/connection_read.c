@@ -71,21 +71,27 @@ static enum error input_room(struct connection *connection)
 	return ERR_OK;
 }
 
+/* For the request that begins now; NULL, and the connection is killed: no memory. */
+static struct exchange *queue_exchange(struct connection *connection)
+{
+	struct exchange *exchange = exchange_new(connection->owner->worker, connection);
+	if (exchange == NULL) {
+		connection_kill(connection);
+		return NULL;
+	}
+	exchange->minor = 1;
+	exchange->started_us = worker_now_us();
+	*(connection->last != NULL ? &connection->last->next : &connection->first) = exchange;
+	connection->last = exchange;
+	connection->queued++;
+	return exchange;
+}
+
 void connection_refuse(struct connection *connection, enum error error, const char *problem)
 {
-	struct exchange *exchange = connection->reading;
-	if (exchange == NULL) {
-		exchange = exchange_new(connection->owner->worker, connection);
-		if (exchange == NULL) {
-			connection_kill(connection);
-			return;
-		}
-		exchange->minor = 1;
-		exchange->started_us = worker_now_us();
-		*(connection->last != NULL ? &connection->last->next : &connection->first) = exchange;
-		connection->last = exchange;
-		connection->queued++;
-	}
+	struct exchange *exchange = connection->reading != NULL ? connection->reading : queue_exchange(connection);
+	if (exchange == NULL)
+		return;
 	connection->reading = NULL;
 	connection->no_more = true;
 	if (exchange->done) {
@@ -154,19 +160,15 @@ static void send_continue(struct connection *connection)
 static void begin_exchange(struct connection *connection, const struct http_head *head, const char *bytes, size_t length)
 {
 	struct worker *worker = connection->owner->worker;
-	struct exchange *exchange = exchange_new(worker, connection);
+	struct exchange *exchange = queue_exchange(connection);
 	struct slice target;
-	if (exchange == NULL || keep_head(exchange, head, bytes, length, &target) != ERR_OK) {
-		if (exchange != NULL)
-			exchange_free(&exchange);
+	if (exchange == NULL)
+		return;
+	if (keep_head(exchange, head, bytes, length, &target) != ERR_OK) {
 		connection_kill(connection);
 		return;
 	}
-	exchange->started_us = worker_now_us();
 	exchange->hurried = connection->half_closed;
-	*(connection->last != NULL ? &connection->last->next : &connection->first) = exchange;
-	connection->last = exchange;
-	connection->queued++;
 	connection->reading = exchange;
 	connection->requests++;
 	http_body_begin(&connection->body, head);
@@ -215,6 +217,19 @@ static bool parse_body(struct connection *connection)
 	return consumed > 0 || connection->body.done;
 }
 
+/* The head itself is refused: its answer has the form that it asks for. */
+static void refuse_head(struct connection *connection, const struct http_head *head, enum error error, const char *problem)
+{
+	struct exchange *exchange = queue_exchange(connection);
+	if (exchange == NULL)
+		return;
+	exchange->method = head->method;
+	if (head->accept.at != NULL && head->accept.length <= sizeof exchange->head_room)
+		exchange->accept = (struct slice){ memcpy(exchange->head_room, head->accept.at, head->accept.length), head->accept.length };
+	connection->reading = exchange;
+	connection_refuse(connection, error, problem);
+}
+
 static bool parse_head(struct connection *connection)
 {
 	struct http_head head;
@@ -224,7 +239,7 @@ static bool parse_head(struct connection *connection)
 	if (error == ERR_AGAIN)
 		return false;
 	if (error != ERR_OK) {
-		connection_refuse(connection, error, problem);
+		refuse_head(connection, &head, error, problem);
 		return false;
 	}
 	if (!connection_has_budget(connection, false))

@@ -329,9 +329,44 @@ static enum error interpret(struct http_head *head, const char **problem)
 	return ERR_OK;
 }
 
+/* *whole: the length of the head, when all of it is there. */
+static enum error parse_head(const char *bytes, size_t length, struct http_head *head, size_t *whole, const char **problem)
+{
+	const char *end = memmem(bytes, length < HTTP_HEAD_MAX + 4 ? length : HTTP_HEAD_MAX + 4, "\r\n\r\n", 4);
+	if (end == NULL)
+		return check_partial(bytes, length, problem);
+	*whole = (size_t)(end - bytes) + 4;
+	if (*whole > HTTP_HEAD_MAX) {
+		enum error line = check_partial(bytes, length, problem);
+		*problem = line == ERR_URI_TOO_LONG ? *problem : "the head is larger than 32 KiB";
+		return line == ERR_URI_TOO_LONG ? line : ERR_HEADERS_TOO_LARGE;
+	}
+	enum error error = check_head(bytes, *whole, problem);
+	if (error == ERR_OK)
+		error = tokenise(bytes, *whole, head, problem);
+	if (error == ERR_OK)
+		error = interpret(head, problem);
+	return error;
+}
+
+/* What the answer to a refused head depends on, as far as it can be told from whole lines: whether it may have a body, and the form that was asked for. */
+static void salvage(const char *bytes, size_t length, struct http_head *head)
+{
+	const char *end = bytes + (length < HTTP_HEAD_MAX ? length : HTTP_HEAD_MAX), *lf;
+	if (length >= 5 && memcmp(bytes, "HEAD ", 5) == 0)
+		head->method = METHOD_HEAD;
+	for (const char *at = bytes; head->accept.at == NULL && (lf = memchr(at, '\n', (size_t)(end - at))) != NULL; at = lf + 1) {
+		if (lf - at < 2 || lf[-1] != '\r')
+			return;
+		const char *colon = memchr(at, ':', (size_t)(lf - at));
+		if (colon != NULL && equals((struct slice){ at, (size_t)(colon - at) }, "accept"))
+			head->accept = (struct slice){ colon + 1, (size_t)(lf - 1 - (colon + 1)) };
+	}
+}
+
 enum error http_head_parse(const char *bytes, size_t length, struct http_head *head, size_t *consumed, const char **problem)
 {
-	size_t skipped = 0;
+	size_t skipped = 0, whole = 0;
 	memset(head, 0, offsetof(struct http_head, fields));
 	memset((char *)head + offsetof(struct http_head, has_length), 0, sizeof *head - offsetof(struct http_head, has_length));
 	while (skipped + 1 < length && skipped < 8 && bytes[skipped] == '\r' && bytes[skipped + 1] == '\n')
@@ -340,20 +375,11 @@ enum error http_head_parse(const char *bytes, size_t length, struct http_head *h
 	length -= skipped;
 	if (length == 0 || (length == 1 && bytes[0] == '\r'))
 		return ERR_AGAIN;
-	const char *end = memmem(bytes, length < HTTP_HEAD_MAX + 4 ? length : HTTP_HEAD_MAX + 4, "\r\n\r\n", 4);
-	if (end == NULL)
-		return check_partial(bytes, length, problem);
-	size_t whole = (size_t)(end - bytes) + 4;
-	if (whole > HTTP_HEAD_MAX) {
-		enum error line = check_partial(bytes, length, problem);
-		*problem = line == ERR_URI_TOO_LONG ? *problem : "the head is larger than 32 KiB";
-		return line == ERR_URI_TOO_LONG ? line : ERR_HEADERS_TOO_LARGE;
-	}
-	enum error error = check_head(bytes, whole, problem);
-	if (error == ERR_OK)
-		error = tokenise(bytes, whole, head, problem);
-	if (error == ERR_OK)
-		error = interpret(head, problem);
+	enum error error = parse_head(bytes, length, head, &whole, problem);
+	if (error == ERR_AGAIN)
+		return error;
+	if (error != ERR_OK)
+		salvage(bytes, length, head);
 	*consumed = skipped + whole;
 	return error;
 }

@@ -32,7 +32,8 @@ struct http_head {
 
 /*
  * Parses the head that begins at `bytes`. ERR_AGAIN: need more. ERR_OK: *consumed is its length with the empty line. Any other error is the answer to give before closing,
- * *problem says why. Empty lines before the request line are passed over (RFC 9112 2.2).
+ * *problem says why; then `method` (METHOD_HEAD or another) and `accept` (the first, maybe with space around it) of `head` hold what could be found, and nothing else of it counts.
+ * Empty lines before the request line are passed over (RFC 9112 2.2).
  */
 enum error http_head_parse(const char *bytes, size_t length, struct http_head *head, size_t *consumed, const char **problem);
 

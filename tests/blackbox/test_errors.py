@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Errors, their envelope, and the order of checks."""
 
+import json
 import os
 import sys
 
@@ -8,6 +9,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from harness import cases  # noqa: E402
 from harness.api import JSON, fresh, refused  # noqa: E402
 from harness.cases import case, same, truth  # noqa: E402
+from harness.raw import Raw, request  # noqa: E402
 from harness.server import Server  # noqa: E402
 
 
@@ -40,6 +42,22 @@ def probes_answer_without_performance(s):
 def problem_json_is_given_where_it_is_asked_for(s):
     answer = s.call("GET", "/v0/topics/" + fresh(), headers={"Accept": "application/problem+json"})
     same((answer.headers["content-type"], answer.json["status"], answer.json["code"]), ("application/problem+json", 404, "topic_not_found"), "problem")
+
+
+@case
+def problem_json_and_head_hold_for_requests_that_are_refused_by_their_framing(s):
+    many = [("X%d" % i, "y") for i in range(100)]
+    wants = [("Accept", "application/problem+json")]
+    for status, make in ((400, lambda f, m: request(m, "/v0/health", f, host=False)), (400, lambda f, m: request(m, "/v0/health", [("Content-Length", "x")] + f)),
+                         (431, lambda f, m: request(m, "/v0/health", many + f)), (505, lambda f, m: request(m, "/v0/health", f, version="HTTP/1.2")),
+                         (414, lambda f, m: request(m, "/" + "x" * 9000, f)), (431, lambda f, m: request(m, "/v0/health", f + [("X", "y" * 40000)]))):
+        for fields, kind in ((wants, "application/problem+json"), ([], "application/json"), ([("Accept", "*/*")], "application/json")):
+            got = Raw(s.port).send(make(fields, "GET")).answer()
+            same((got[0], got[1]["content-type"], got[1]["connection"]), (status, kind, "close"), "%d with %r" % (status, fields))
+            same(json.loads(got[2]).get("status"), status if fields is wants else None, "the body with %r" % fields)
+        raw = Raw(s.port).send(make([], "HEAD"))
+        same(raw.answer(head_only=True)[0], status, "HEAD")
+        truth(raw.closed(), "no body follows")
 
 
 if __name__ == "__main__":

@@ -173,18 +173,17 @@ static void begin_exchange(struct connection *connection, const struct http_head
 	connection->requests++;
 	http_body_begin(&connection->body, head);
 	counters_add(&worker->counters->requests_total, 1);
+	/* Refused by its head: who waits for leave to send its body may not send it at all, and a large one is not worth reading. The refusal has to say that it is the last answer. */
+	bool unread = head->chunked || head->length > READ_ROOM_MAX || (head->expect_continue && head->length > 0);
+	exchange->close_after |= unread;
 	dispatch_head(exchange, head, target);
 	if (exchange->done) {
-		/* Refused by its head. Who waits for leave to send its body may not send it at all, and a large one is not worth reading. */
 		exchange->discard = true;
-		bool body = head->chunked || head->length > 0;
-		if (body && (head->expect_continue || head->length > READ_ROOM_MAX || head->chunked)) {
-			connection->no_more = true;
-			connection->close_after = true;
+		if (unread)
 			connection->reading = NULL;
-		}
 		return;
 	}
+	exchange->close_after = !head->keep_alive;
 	if (head->expect_continue && connection->in_end == connection->in_start + length)
 		send_continue(connection);
 }

@@ -127,6 +127,24 @@ def a_request_refused_before_its_body_came_is_answered_once(s):
 
 
 @case
+def an_answer_says_so_when_the_connection_closes_behind_it(s):
+    chunked, whole, waits, large = ("Transfer-Encoding", "chunked"), b"2\r\n{}\r\n0\r\n\r\n", ("Expect", "100-continue"), ("Content-Length", "3000000")
+    json_type, text_type, coding, name = ("Content-Type", "application/json"), ("Content-Type", "text/plain"), ("Content-Encoding", "br"), fresh()
+    for method, target, fields, body, status in (
+            ("POST", "/nope", [chunked], whole, 404), ("POST", "/v0/topics/a%2fb", [chunked, json_type], whole, 400), ("PATCH", name + "/diff", [chunked], whole, 405),
+            ("POST", name, [chunked, text_type], whole, 415), ("POST", name, [chunked, json_type, coding], whole, 415), ("OPTIONS", name, [chunked], whole, 204),
+            ("OPTIONS", "*", [chunked], whole, 204), ("POST", "/nope", [large], b"x", 404), ("POST", name, [large, text_type], b"x", 415),
+            ("POST", "/nope", [waits, ("Content-Length", "2")], b"", 404), ("POST", "/v0/topics/a%2fb", [waits, ("Content-Length", "2")], b"", 400),
+            ("POST", name, [waits, text_type, ("Content-Length", "2")], b"", 415)):
+        raw = Raw(s.port).send(request(method, target, fields) + body, request("GET", "/v0/health"))
+        got = raw.answer()
+        same((got[0], got[1].get("connection")), (status, "close"), "%s %s with %r" % (method, target, fields))
+        truth(raw.closed(), "closed after %s %s with %r" % (method, target, fields))
+    raw = Raw(s.port).send(request("POST", "/nope", body=b"0123456789"), post(name + "/diff", whole, [chunked]), request("GET", "/v0/health"))
+    same([(got[0], got[1].get("connection")) for got in (raw.answer() for _ in range(3))], [(404, None), (404, None), (200, None)], "a small body is dropped, one that is wanted is read")
+
+
+@case
 def expect_is_honoured_or_refused(s):
     name, raw = fresh(), Raw(s.port)
     raw.send(request("POST", name, [("Content-Type", "application/json"), ("Content-Length", str(len(GOOD))), ("Expect", "100-continue")]))

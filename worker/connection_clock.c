@@ -82,13 +82,17 @@ static void sweep_one(struct connection *connection, uint64_t now_us)
 			connection_kill(connection);
 		return;
 	}
-	if (connection->unsent > 0)
+	/* What stands behind an answer that is not there yet waits for us, not for the client. */
+	bool sending = connection->unsent > 0 && connection->first->done;
+	if (sending)
 		sweep_sending(connection, now_us);
+	else
+		connection->send_deadline_us = 0;
 	if (!connection->dead)
 		sweep_reading(connection, now_us);
 	if (connection->dead)
 		return;
-	bool holds = connection->unsent > 0 || (connection->phase == PHASE_BODY && !connection->paused);
+	bool holds = sending || (connection->phase == PHASE_BODY && !connection->paused);
 	connection->slow = holds && connection->moved < PRESSED_RATE ? connection->slow + 1 : 0;
 	connection->moved = 0;
 }

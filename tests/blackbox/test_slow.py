@@ -113,6 +113,14 @@ def a_slow_head_is_408_although_it_goes_on(s):
 
 
 @case
+def an_answer_that_stands_behind_a_long_poll_is_not_unread(s):
+    name = fresh()
+    s.call("PUT", name, {})
+    raw = patient(s.port).send(post(name + "/diff", '{"wait_ms":%d}' % (4 * LIMIT_MS)) + request("GET", "/v0/nowhere"))
+    same([raw.answer()[0] for _ in range(2)], [200, 404], "the poll at its end, then the answer that was there before it")
+
+
+@case
 def a_slow_body_is_408_and_stores_nothing(s):
     name = fresh()
     s.call("PUT", name, {})

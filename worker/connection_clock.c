@@ -67,6 +67,8 @@ static void sweep_sending(struct connection *connection, uint64_t now_us)
 
 static void sweep_reading(struct connection *connection, uint64_t now_us)
 {
+	if (connection->leave_queued && connection->reading != NULL && connection->first != connection->reading)
+		connection->deadline_us = now_us + limit_us(connection); /* leave to send the body has not left yet */
 	if (connection->paused || connection->no_more || connection->half_closed || now_us <= connection->deadline_us)
 		return;
 	if (connection->phase != PHASE_IDLE)

@@ -61,6 +61,7 @@ struct connection {
 	uint64_t moved;                          /* bytes of bodies and answers since the last sweep */
 	unsigned slow;                           /* sweeps in a row in which too little moved */
 	bool dirty, paused;
+	bool leave_queued;                        /* the sender of `reading` waits for our 100 Continue, which leaves behind the earlier answers */
 	bool no_more;                            /* nothing further is parsed */
 	bool half_closed;                        /* the client will send nothing more */
 	bool lingering;                          /* we have sent all and shut down; what comes is dropped */

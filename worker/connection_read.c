@@ -149,12 +149,23 @@ static enum error keep_head(struct exchange *exchange, const struct http_head *h
 	return ERR_OK;
 }
 
-static void send_continue(struct connection *connection)
+/* 100 Continue takes its place in the order of the answers, before that of the request at hand. Without memory for it the client's own wait ends. */
+static void queue_continue(struct connection *connection)
 {
 	static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
-	/* 25 bytes into an empty socket buffer; only when no earlier answer waits, else the client's own wait ends it. */
-	if (connection->first == connection->reading && send(connection->fd, line, sizeof line - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-		connection->no_more = true;
+	struct exchange *leave = exchange_new(connection->owner->worker, connection), **place = &connection->first;
+	if (leave == NULL)
+		return;
+	while (*place != connection->reading)
+		place = &(*place)->next;
+	leave->next = *place;
+	*place = leave;
+	connection->queued++;
+	connection->leave_queued = true;
+	leave->answer_head_length = sizeof line - 1;
+	memcpy(leave->answer_head, line, sizeof line - 1);
+	leave->done = true;
+	connection_answered(connection, leave);
 }
 
 static void begin_exchange(struct connection *connection, const struct http_head *head, const char *bytes, size_t length)
@@ -171,6 +182,7 @@ static void begin_exchange(struct connection *connection, const struct http_head
 	exchange->hurried = connection->half_closed;
 	connection->reading = exchange;
 	connection->requests++;
+	connection->leave_queued = false;
 	http_body_begin(&connection->body, head);
 	counters_add(&worker->counters->requests_total, 1);
 	/* Refused by its head: who waits for leave to send its body may not send it at all, and a large one is not worth reading. The refusal has to say that it is the last answer. */
@@ -185,7 +197,7 @@ static void begin_exchange(struct connection *connection, const struct http_head
 	}
 	exchange->close_after = !head->keep_alive;
 	if (head->expect_continue && connection->in_end == connection->in_start + length)
-		send_continue(connection);
+		queue_continue(connection);
 }
 
 /* True if something was taken and the body goes on or is done. */

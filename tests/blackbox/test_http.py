@@ -156,6 +156,40 @@ def expect_is_honoured_or_refused(s):
     same(raw.send(request("POST", name, [("Content-Type", "text/plain"), ("Content-Length", "24"), ("Expect", "100-continue")])).answer()[0], 415, "refused before 100")
 
 
+def waiting_poll(s):
+    """A topic without records and a long poll for them, as bytes to send."""
+    name = fresh()
+    same(s.call("PUT", name, {}).status, 201, "topic")
+    return name, post(name + "/diff", '{"wait_ms":20000}')
+
+
+@case
+def leave_to_send_a_body_comes_behind_the_earlier_answers(s):
+    def head(name, *fields):
+        return request("POST", name, [("Content-Length", str(len(GOOD))), ("Expect", "100-continue")] + list(fields))
+    json_type = ("Content-Type", "application/json")
+    name, raw = fresh(), Raw(s.port)
+    for _ in range(2):  # the connection stays in step
+        raw.send(request("GET", "/v0/health") + request("GET", "/v0/nowhere") + head(name, json_type))
+        same([raw.answer()[0] for _ in range(3)], [200, 404, 100], "two answers, then leave to go on")
+        truth(raw.send(GOOD).answer()[0] in (200, 201), "the answer")
+    raw.send(request("GET", "/v0/health") + head(name, ("Content-Type", "text/plain")))
+    same([raw.answer()[0] for _ in range(2)], [200, 415], "an answer, then the refusal")
+    truth(raw.closed(), "closed")
+    name, poll = waiting_poll(s)
+    raw = Raw(s.port).send(poll + head(name, json_type))
+    raw.socket.settimeout(0.3)
+    try:
+        truth(False, "said before the answer to the long poll: %r" % (raw.answer(),))
+    except TimeoutError:
+        raw.socket.settimeout(10)
+    same(s.call("POST", name, json.loads(GOOD)).status, 200, "the record that ends the poll")
+    same([raw.answer()[0] for _ in range(2)], [200, 100], "the poll, then leave to go on")
+    same(json.loads(raw.send(GOOD).answer()[2])["last_seq"], 2, "the answer")
+    raw = Raw(s.port).send(request("GET", "/v0/health") + head(name, json_type) + GOOD.encode())
+    same([raw.answer()[0] for _ in range(2)], [200, 200], "no leave for what has come")
+
+
 @case
 def g7_long_targets_heads_and_methods_are_bounded(s):
     target = lambda n: "/v0/topics?prefix=" + "x" * (n - 18)  # noqa: E731

@@ -121,6 +121,18 @@ def an_answer_that_stands_behind_a_long_poll_is_not_unread(s):
 
 
 @case
+def who_waits_for_leave_behind_a_long_poll_is_not_late(s):
+    name = fresh()
+    s.call("PUT", name, {})
+    expects = request("POST", name, [("Content-Type", "application/json"), ("Content-Length", str(len(GOOD))), ("Expect", "100-continue")])
+    raw = patient(s.port).send(post(name + "/diff", '{"wait_ms":%d}' % (4 * LIMIT_MS)) + expects)
+    same([raw.answer()[0] for _ in range(2)], [200, 100], "the poll at its end, then leave to go on")
+    same(raw.send(GOOD).answer()[0], 200, "the answer")
+    raw = patient(s.port).send(request("GET", name) + expects)
+    same([raw.answer()[0] for _ in range(3)], [200, 100, 408], "who does not go on is late")
+
+
+@case
 def a_slow_body_is_408_and_stores_nothing(s):
     name = fresh()
     s.call("PUT", name, {})

@@ -305,6 +305,23 @@ static void drop_input(struct connection *connection)
 	}
 }
 
+/* An incomplete request is no request, but what has been answered of it is owed. */
+static void give_up_reading(struct connection *connection)
+{
+	struct exchange *exchange = connection->reading, *before = NULL;
+	connection->reading = NULL;
+	connection->no_more = true;
+	if (exchange->done)
+		return;
+	for (struct exchange *at = connection->first; at != exchange; at = at->next)
+		before = at;
+	*(before != NULL ? &before->next : &connection->first) = NULL;
+	connection->last = before;
+	connection->queued--;
+	exchange_free(&exchange);
+	connection_give_up_pass(connection);
+}
+
 static void end_of_input(struct connection *connection)
 {
 	connection->half_closed = true;
@@ -313,8 +330,10 @@ static void end_of_input(struct connection *connection)
 		if (exchange->parked != NULL && exchange->hurry != NULL)
 			exchange->hurry(exchange);
 	}
-	if (connection->queued == 0 || connection->reading != NULL)
-		connection_kill(connection); /* nothing is owed: an incomplete request is no request */
+	if (connection->reading != NULL)
+		give_up_reading(connection);
+	if (connection->queued == 0)
+		connection_kill(connection); /* nothing is owed */
 	else
 		connection_mark_dirty(connection);
 }

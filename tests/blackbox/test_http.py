@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """HTTP on the wire: framing (FAULTS G1 to G7, G11), bodies, methods, limits. After every refusal the next clean connection works and nothing was stored."""
 
+import gzip
 import json
 import os
 import sys
@@ -9,8 +10,9 @@ import uuid
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness import cases  # noqa: E402
 from harness.cases import case, same, truth  # noqa: E402
+from harness.counters import counter  # noqa: E402
 from harness.raw import Raw, post, request  # noqa: E402
-from harness.server import Server  # noqa: E402
+from harness.server import Server, until  # noqa: E402
 
 GOOD = '{"records":[{"data":1}]}'
 SMUGGLED = request("PUT", "/v0/topics/smuggled", [("Content-Length", "0")])
@@ -141,7 +143,8 @@ def an_answer_says_so_when_the_connection_closes_behind_it(s):
         same((got[0], got[1].get("connection")), (status, "close"), "%s %s with %r" % (method, target, fields))
         truth(raw.closed(), "closed after %s %s with %r" % (method, target, fields))
     raw = Raw(s.port).send(request("POST", "/nope", body=b"0123456789"), post(name + "/diff", whole, [chunked]), request("GET", "/v0/health"))
-    same([(got[0], got[1].get("connection")) for got in (raw.answer() for _ in range(3))], [(404, None), (404, None), (200, None)], "a small body is dropped, one that is wanted is read")
+    got = [raw.answer() for _ in range(3)]
+    same([(a[0], a[1].get("connection")) for a in got], [(404, None), (404, None), (200, None)], "a small body is dropped, one that is wanted is read")
 
 
 @case
@@ -285,6 +288,37 @@ def g12_half_a_request_is_given_up_when_its_sender_ends(s):
         raw.socket.shutdown(socket.SHUT_WR)
         truth(raw.closed(), "closed without an answer")
     same(s.call("GET", name).status, 404, "the topic")
+
+
+@case
+def g12_what_is_owed_is_answered_when_its_sender_ends_within_a_later_body(s):
+    import socket
+    name = fresh()
+    same(s.call("PUT", name, {"durability": "fsync"}).status, 201, "topic")
+    chunked = request("POST", name, [("Content-Type", "application/json"), ("Transfer-Encoding", "chunked")], b"18\r\n" + GOOD.encode() + b"\r\n0\r\n")
+    waits = request("POST", name, [("Content-Type", "application/json"), ("Content-Length", "24"), ("Expect", "100-continue")])
+    head, (empty, poll) = 0, waiting_poll(s)
+    packed = post(name, gzip.compress(GOOD.encode()), [("Content-Encoding", "gzip")])
+    for half in (post(name, GOOD)[:-3], chunked, waits, packed[:-3], request("POST", "/nope", body=b"0123456789")[:-3]):
+        for first, status, count in ((post(name, GOOD), 200, 1), (post(name, GOOD) * 3, 200, 3), (request("GET", name), 200, 0), (poll, 200, 0), (b"", None, 0)):
+            raw = Raw(s.port).send(first + half)
+            raw.socket.shutdown(socket.SHUT_WR)
+            for _ in range(max(count, 1) if first else 0):
+                same((raw.answer() or [None])[0], status, "what was owed before %r" % half[-60:])
+            got = raw.answer()
+            while got is not None and got[0] == 100:
+                got = raw.answer()
+            truth(got is None or (got[0] == 404 and b"/nope" in half), "answer to half a request: %r" % (got,))
+            truth(raw.closed(), "closed")
+            head += count
+            same(s.call("GET", name).json["head_seq"], head, "head")
+    same(s.call("GET", empty).json["head_seq"], 0, "head of the topic polled")
+    before = counter(s, "connections")
+    gone = [Raw(s.port).send(poll + waits + GOOD[:3].encode()) for _ in range(8)]
+    until(lambda: counter(s, "long_polls") == len(gone), what="waiting polls")
+    for raw in gone:
+        raw.close()
+    until(lambda: counter(s, "connections") <= before, what="the end of connections whose client is gone")
 
 
 @case

@@ -58,6 +58,7 @@ BUGS = [
     # ---- G: HTTP ----
     ("G1 chunked twice in one field", "worker/http.c", "if (!equals(field->value, \"chunked\"))", "if (!has_word(field->value, \"chunked\"))", HTTP),
     ("G2 a length with a leading zero is octal", "worker/http.c", "__builtin_mul_overflow(n, 10, &n)", "__builtin_mul_overflow(n, value.at[0] == '0' ? 8 : 10, &n)", HTTP),
+    ("G2 a length may end with space", "worker/http.c", " || field->value.at[field->value.length] != '\\r')", ")", HTTP),
     ("G3 the size of a chunk may end with space", "worker/http.c", " || (i > digits && i == length))", ")", HTTP),
     ("G4 a name may be any text", "worker/http.c", "\t\tif (!is_token((uint8_t)*at))\n\t\t\treturn bad(problem, \"the name", "\t\tif (*at == 0)\n\t\t\treturn bad(problem, \"the name", HTTP),
     ("G5 the connection goes on behind a broken request", "worker/connection_read.c", "\texchange->close_after = true;\n", "", script("tests/blackbox/test_http.py", "g5_")),
@@ -66,7 +67,9 @@ BUGS = [
     ("G8 half a head may stay for ever", "worker/connection_clock.c", "\tif (connection->phase != PHASE_IDLE)\n", "\tif (connection->phase != PHASE_IDLE && connection->lingering)\n",
      script("tests/blackbox/test_slow.py", "a_slow_head")),
     ("G9 any text is a topic's name", "worker/route.c", "(topic && !topic_name_valid(name, *length))", "(topic && *length == 0)", ROUTE),
-    ("G12 half a request is waited for after the end", "worker/connection_read.c", "if (connection->queued == 0 || connection->reading != NULL)", "if (connection->queued == 0 && connection->reading != NULL)",
+    ("G12 half a request is waited for after the end", "worker/connection_read.c", "\tif (connection->reading != NULL)\n\t\tgive_up", "\tif (connection->reading != NULL && connection->reading->done)\n\t\tgive_up",
+     script("tests/blackbox/test_http.py", "g12_")),
+    ("G12 half a request takes the answers before it along", "worker/connection_read.c", "\tif (connection->queued == 0)\n\t\tconnection_kill", "\tif (connection->queued == 0 || connection->no_more)\n\t\tconnection_kill",
      script("tests/blackbox/test_http.py", "g12_")),
     # ---- H: JSON ----
     ("H1 nesting has no bound", "worker/json_walk.c", "\tif (walk->depth >= JSON_DEPTH_MAX)\n", "\tif (walk->depth >= JSON_DEPTH_MAX && walk->problem != NULL)\n", WALK),

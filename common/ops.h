@@ -123,7 +123,8 @@ struct ops {
 	int (*lookup_start)(void *world, const struct lookup_job *job);
 
 	/* The ephemeral log's files: memory objects that the supervisor keeps. `create` asks for a new one (answers at once in tests; in production the
-	 * supervisor has sent reserve objects ahead: EAGAIN when none has come yet). */
+	 * supervisor has sent reserve objects ahead: EAGAIN when none has come yet). An object has one handle, the same from `create` and `list`, and it is the table's: nobody but
+	 * `retire` closes it, after which the object is gone from here. */
 	int (*ephemeral_create)(void *world, uint64_t id, uint64_t size, int *file);
 	int (*ephemeral_list)(void *world, int (*each)(void *context, uint64_t id, uint64_t size, int file), void *context);
 	int (*ephemeral_retire)(void *world, uint64_t id);

@@ -95,7 +95,6 @@ enum error log_ephemeral_begin(struct log *log, uint64_t frame_size)
 		error = log_files_push(log, file);
 	}
 	if (error) {
-		log->ops->close(log->ops->world, handle);
 		log->ops->ephemeral_retire(log->ops->world, id);
 		free(file);
 		return error;

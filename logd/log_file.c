@@ -150,8 +150,7 @@ struct log_file *log_file_new(struct log *log, uint64_t id, int handle, uint64_t
 
 void log_file_close(struct log *log, struct log_file *file)
 {
-	/* The handles of memory objects are not ours to close: the supervisor's descriptors are the objects' lives, and readers' places
-	 * lead there. */
+	/* The handle of a memory object is closed by ephemeral_retire: until then the object can be listed, here and in the supervisor. */
 	if (file->handle != NO_FILE && log->options.kind == 'w')
 		log->ops->close(log->ops->world, file->handle);
 	if (log->options.kind == 'w')

@@ -254,7 +254,8 @@ static int system_ephemeral_retire(void *world, uint64_t id)
 	for (unsigned i = 0; i < system->ephemeral_count; i++) {
 		if (system->ephemeral[i].id != id)
 			continue;
-		/* The descriptor was given out by create or list as the file's handle, and whoever got it closes it. */
+		/* Create and list have given it out as the file's handle. The object's memory is free when the supervisor and all workers have closed theirs too. */
+		close(system->ephemeral[i].fd);
 		system->ephemeral_count--;
 		memmove(&system->ephemeral[i], &system->ephemeral[i + 1], (system->ephemeral_count - i) * sizeof system->ephemeral[0]);
 		system->events.ephemeral_retired(system->events.context, id);
@@ -392,8 +393,7 @@ void ops_system_destroy(struct ops_system **out)
 		return;
 	jobs_destroy(&system->jobs);
 	for (unsigned i = 0; i < system->ephemeral_count; i++)
-		if (system->ephemeral[i].id == 0)
-			close(system->ephemeral[i].fd);
+		close(system->ephemeral[i].fd);
 	free(system);
 	*out = NULL;
 }

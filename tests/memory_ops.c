@@ -41,6 +41,7 @@ static int op_close(void *world, int handle)
 	struct memory_world *w = world;
 	struct mem_file *file = mem_of_handle(w, handle);
 
+	assert(file->name.kind != 'e'); /* those are the table's, and retire closes them */
 	w->handles[handle] = NULL;
 	if (--file->opened == 0 && !file->linked && !file->durable)
 		mem_sweep(w);
@@ -265,6 +266,15 @@ static int op_ephemeral_create(void *world, uint64_t id, uint64_t size, int *han
 	return mem_open_handle(w, file, handle);
 }
 
+/* The one that create or an earlier list has given out: an object has one handle in a process. */
+static int object_handle(struct memory_world *w, struct mem_file *file, int *handle)
+{
+	for (*handle = 0; *handle < HANDLES; ++*handle)
+		if (w->handles[*handle] == file)
+			return 0;
+	return mem_open_handle(w, file, handle);
+}
+
 static int op_ephemeral_list(void *world, int (*each)(void *, uint64_t, uint64_t, int), void *context)
 {
 	struct memory_world *w = world;
@@ -275,7 +285,7 @@ static int op_ephemeral_list(void *world, int (*each)(void *, uint64_t, uint64_t
 
 		if (file->name.kind != 'e' || !file->linked)
 			continue;
-		error = mem_open_handle(w, file, &handle);
+		error = object_handle(w, file, &handle);
 		if (!error)
 			error = each(context, file->name.id, file->size, handle);
 	}
@@ -287,14 +297,17 @@ static int op_ephemeral_retire(void *world, uint64_t id)
 	struct memory_world *w = world;
 	struct file_name name = {.kind = 'e', .id = id};
 	struct mem_file *file = w->dead ? NULL : mem_find(w, &name);
+	int handle;
 
 	if (!file)
 		return ENOENT;
-	for (int i = 0; i < HANDLES; i++)
-		if (w->handles[i] == file) {
-			w->handles[i] = NULL;
-			file->opened--;
-		}
+	for (handle = 0; handle < HANDLES && w->handles[handle] != file; handle++)
+		;
+	if (handle < HANDLES) {
+		w->handles[handle] = NULL;
+		file->opened--;
+	}
+	assert(file->opened == 0);
 	file->linked = false;
 	mem_sweep(w);
 	return 0;

@@ -322,6 +322,11 @@ static int memory_object(size_t size)
 	return fd;
 }
 
+static bool is_open(int fd)
+{
+	return fcntl(fd, F_GETFD) >= 0;
+}
+
 static int note_object(void *context, uint64_t id, uint64_t size, int file)
 {
 	uint64_t *ids = context;
@@ -356,7 +361,26 @@ static void ephemeral_objects_are_used_in_the_order_in_which_they_came_and_told_
 	assert_int_equal(f->ops->ephemeral_retire(world, 5), 0);
 	assert_int_equal(f->retired, 5);
 	assert_int_equal(f->ops->ephemeral_retire(world, 5), ENOENT);
-	close(first);
+}
+
+/* An object's memory is free when nobody holds a descriptor of it any more. */
+static void ephemeral_object_is_closed_when_it_is_retired_and_not_before(void **state)
+{
+	struct fixture *f = *state;
+	void *world = f->ops->world;
+	int known = memory_object(4096), reserve = memory_object(4096), file;
+	uint64_t ids[8] = { 0 };
+
+	assert_int_equal(ops_system_ephemeral(f->system, 5, 4096, known), ERR_OK);
+	assert_int_equal(ops_system_ephemeral(f->system, 0, 4096, reserve), ERR_OK);
+	assert_int_equal(f->ops->ephemeral_create(world, 11, 4096, &file), 0);
+	assert_int_equal(f->ops->ephemeral_list(world, note_object, ids), 0);
+	assert_true(is_open(known) && is_open(reserve));
+	assert_int_equal(f->ops->ephemeral_retire(world, 5), 0);
+	assert_false(is_open(known));
+	assert_true(is_open(reserve));
+	assert_int_equal(f->ops->ephemeral_retire(world, 11), 0);
+	assert_false(is_open(reserve));
 }
 
 static void boot_token_is_the_same_twice_and_names_the_directory(void **state)
@@ -389,6 +413,7 @@ int main(void)
 		TEST(sealing_and_the_end_of_a_checkpoint_have_a_thread_each_and_one_job),
 		TEST(file_is_cut_and_tells_where_its_data_begin),
 		TEST(ephemeral_objects_are_used_in_the_order_in_which_they_came_and_told_of),
+		TEST(ephemeral_object_is_closed_when_it_is_retired_and_not_before),
 		TEST(boot_token_is_the_same_twice_and_names_the_directory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -126,6 +126,44 @@ def the_bound_of_the_ephemeral_log_evicts_the_oldest_and_says_so(_):
     with_server(body, TOPICS_EPHEMERAL_MAX_BYTES=str(2 << 20), TOPICS_SEGMENT_MAX_BYTES=str(512 << 10))
 
 
+def ephemeral_objects(pid):
+    """Of one process: how many descriptors lead to objects of the ephemeral log, and the bytes of memory by inode."""
+    count, memory = 0, {}
+    for fd in os.listdir("/proc/%d/fd" % pid):
+        path = "/proc/%d/fd/%s" % (pid, fd)
+        try:
+            if os.readlink(path).startswith("/memfd:topics-ephemeral"):
+                facts = os.stat(path)
+                count += 1
+                memory[facts.st_ino] = facts.st_blocks * 512
+        except FileNotFoundError:
+            pass  # closed meanwhile
+    return count, memory
+
+
+@case
+def records_past_the_bound_of_the_ephemeral_log_leave_no_memory_and_no_descriptor_behind(_):
+    def body(s):
+        s.call("PUT", "/v0/topics/e", {"durability": "ephemeral"})
+        for _ in range(150):
+            last = s.call("POST", "/v0/topics/e", {"records": [{"data": "x" * 50000}] * 2}).json["last_seq"]
+            same(len(s.call("POST", "/v0/topics/e/diff", {"from_seq": last - 1, "limit": 1}).json["records"]), 1, "what was written last")
+
+        # Four files of 512 KiB, and two objects that lie ready; the messages about what went may be on their way.
+        def bounded():
+            held = [ephemeral_objects(pid) for pid in [s.process.pid, s.logd()] + s.workers()]
+            memory = {inode: size for _, of_one in held for inode, size in of_one.items()}
+            seen.append(([count for count, _ in held], sum(memory.values())))
+            return max(seen[-1][0]) <= 6 and seen[-1][1] <= 2 << 20
+        seen = []
+        try:
+            until(bounded, 5, "the bound of memory and descriptors")
+        except AssertionError as error:
+            raise AssertionError("%s: descriptors of each process, and bytes: %r" % (error, seen[-1]))
+        truth(seen[-1][0][0] >= 6 and seen[-1][1] > 1 << 20, "what is there is found: %r" % seen[-1:])
+    with_server(body, TOPICS_EPHEMERAL_MAX_BYTES=str(2 << 20), TOPICS_SEGMENT_MAX_BYTES=str(512 << 10))
+
+
 @case
 def without_a_bound_no_ephemeral_record_goes(_):
     def body(s):

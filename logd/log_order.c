@@ -260,6 +260,9 @@ static enum error add_log_file(struct log *log, const struct seen *seen, const s
 	if (header) {
 		file->header = *header;
 		file->rank = 2 * header->number;
+		/* A memory object is larger than the file that it was taken for, which is what counts towards the bound. */
+		if (log->options.kind == 'e' && header->size < file->size)
+			file->size = header->size;
 	} else {
 		error = infer_first_lsn(log, seen, &file->header.first_lsn);
 		file->salvaged = keep = file->header.first_lsn != 0;

@@ -541,6 +541,30 @@ static void ephemeral_log_evicts_its_oldest_file_and_says_every_frame(void **sta
 	fixture_free(&f);
 }
 
+/* Its objects are larger than its files, and what counts towards the bound is the files. */
+static void death_costs_the_ephemeral_log_no_more_than_the_file_that_comes_next(void **state)
+{
+	struct fixture f;
+	unsigned before;
+
+	(void)state;
+	fixture_init(&f, 1, 'e', SMALL_FILE);
+	f.options.total_max = 8 * SMALL_FILE;
+	assert_int_equal(fixture_start(&f), ERR_OK);
+	for (int i = 0; i < 400; i++)
+		fixture_write(&f, 900);
+	for (int life = 0; life < 3; life++) {
+		before = f.evicted;
+		fixture_die(&f);
+		assert_int_equal(fixture_start(&f), ERR_OK);
+		fixture_write(&f, 900);
+		assert_in_range(f.evicted - before, 0, SMALL_FILE / 900);
+		for (uint64_t number = f.last_evicted + 1; number < f.next; number++)
+			assert_readable(&f, number);
+	}
+	fixture_free(&f);
+}
+
 static void ephemeral_log_goes_on_in_a_new_object_after_a_death(void **state)
 {
 	struct fixture f;
@@ -640,6 +664,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(write_that_fails_while_a_sync_runs_waits_for_its_outcome, setup, teardown),
 		cmocka_unit_test_setup_teardown(write_that_fails_while_a_failing_sync_runs_moves_what_that_should_have_covered, setup, teardown),
 		cmocka_unit_test(ephemeral_log_evicts_its_oldest_file_and_says_every_frame),
+		cmocka_unit_test(death_costs_the_ephemeral_log_no_more_than_the_file_that_comes_next),
 		cmocka_unit_test(ephemeral_log_goes_on_in_a_new_object_after_a_death),
 		cmocka_unit_test(ephemeral_write_that_fails_goes_on_in_a_new_object),
 		cmocka_unit_test(ephemeral_frames_record_what_was_answered),

@@ -126,6 +126,25 @@ def the_bound_of_the_ephemeral_log_evicts_the_oldest_and_says_so(_):
     with_server(body, TOPICS_EPHEMERAL_MAX_BYTES=str(2 << 20), TOPICS_SEGMENT_MAX_BYTES=str(512 << 10))
 
 
+@case
+def death_of_the_log_process_costs_no_more_of_the_ephemeral_log_than_one_file(_):
+    def body(s):
+        s.call("PUT", "/v0/topics/e", {"durability": "ephemeral"})
+        for _ in range(23):
+            s.call("POST", "/v0/topics/e", {"records": [{"data": "x" * 700}] * 100})
+        same(s.call("GET", "/v0/topics/e").json["count"], 2300, "records below the bound")
+        for total in (2400, 2500):
+            earliest, victim = s.call("GET", "/v0/topics/e").json["earliest_seq"], s.logd()
+            os.kill(victim, signal.SIGKILL)
+            until(lambda: not os.path.exists("/proc/%d" % victim), what="its death")
+            s.wait_ready()
+            same(s.call("POST", "/v0/topics/e", {"records": [{"data": "x" * 700}] * 100}).json["last_seq"], total, "last_seq")
+            state = s.call("GET", "/v0/topics/e").json
+            truth(state["earliest_seq"] - earliest <= (512 << 10) // 700, "of records %d to %d those from %d are left" % (earliest, total, state["earliest_seq"]))
+            same(state["count"], total + 1 - state["earliest_seq"], "count")
+    with_server(body, TOPICS_EPHEMERAL_MAX_BYTES=str(2 << 20))
+
+
 def ephemeral_objects(pid):
     """Of one process: how many descriptors lead to objects of the ephemeral log, and the bytes of memory by inode."""
     count, memory = 0, {}

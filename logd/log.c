@@ -164,10 +164,13 @@ static void drop_gathered(struct log *log)
 static void write_failed(struct log *log)
 {
 	drop_gathered(log);
-	if (log->options.kind == 'e')
+	if (log->options.kind == 'e') {
+		/* All that was gathered lies in one file. What stands in it of the failed group is no part of the log when it is evicted. */
+		log_current(log)->end = log->written.lsn;
 		log->e_left = true;
-	else
+	} else {
 		log_leave_begin(log, false);
+	}
 }
 
 enum error log_write(struct log *log)

@@ -609,6 +609,28 @@ static void ephemeral_write_that_fails_goes_on_in_a_new_object(void **state)
 	fixture_free(&f);
 }
 
+/* Neither group was answered: no reader ever learnt of its records, so nobody may be told that they are gone. */
+static void eviction_says_nothing_of_frames_whose_write_failed(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_init(&f, 1, 'e', SMALL_FILE);
+	f.options.total_max = 4 * SMALL_FILE;
+	assert_int_equal(fixture_start(&f), ERR_OK);
+	fixture_write(&f, 900);
+	for (int i = 0; i < 8; i++)
+		assert_int_equal(fixture_append(&f, 900, false), ERR_OK);
+	memory_world_fail(f.world, MEMORY_PWRITE, 0, ENOSPC, false); /* some of its pages are there all the same */
+	assert_int_equal(log_write(f.log), ERR_STORAGE_FULL);
+	f.next = 100;
+	while (f.evicted == 0)
+		fixture_write(&f, 900);
+	assert_int_equal(f.evicted, 1);
+	assert_int_equal(f.last_evicted, 1);
+	fixture_free(&f);
+}
+
 /* Written is not answered: logd may die in between, and the next one has to find the frame unproven (I-8). */
 static void ephemeral_frames_record_what_was_answered(void **state)
 {
@@ -667,6 +689,7 @@ int main(void)
 		cmocka_unit_test(death_costs_the_ephemeral_log_no_more_than_the_file_that_comes_next),
 		cmocka_unit_test(ephemeral_log_goes_on_in_a_new_object_after_a_death),
 		cmocka_unit_test(ephemeral_write_that_fails_goes_on_in_a_new_object),
+		cmocka_unit_test(eviction_says_nothing_of_frames_whose_write_failed),
 		cmocka_unit_test(ephemeral_frames_record_what_was_answered),
 	};
 

@@ -7,6 +7,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* The ephemeral log has no more files than this (and one whose records are going), however small those of the disk log are: each is a descriptor in every process. */
+enum { EPHEMERAL_FILES_MAX = 2048 };
+
 struct settings {
 	uint64_t max_body_bytes;
 	uint64_t max_batch_records;
@@ -35,5 +38,11 @@ struct settings {
 	uint64_t busy_poll_us;         /* how long a process looks for work before it sleeps (common/busy_poll.h): 100 */
 	uint64_t worker_budget_bytes;  /* unfinished bodies and unsent answers of one worker: 256 MiB */
 };
+
+/* The least size of a file of the ephemeral log. */
+static inline uint64_t ephemeral_file_least(uint64_t ephemeral_max_bytes)
+{
+	return (ephemeral_max_bytes / EPHEMERAL_FILES_MAX + 4095) / 4096 * 4096;
+}
 
 #endif

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "common/settings.h"
 #include "logd/log_internal.h"
 
 enum {
@@ -20,6 +21,8 @@ static void options_settle(struct log *log)
 		options->unsynced_max = (uint64_t)256 << 20;
 	if (options->kind == 'e' && options->total_max && options->file_bytes > options->total_max / EPHEMERAL_FILES)
 		options->file_bytes = options->total_max / EPHEMERAL_FILES;
+	if (options->kind == 'e' && options->file_bytes < ephemeral_file_least(options->total_max))
+		options->file_bytes = ephemeral_file_least(options->total_max);
 	options->file_bytes &= ~(uint64_t)7;
 	if (options->file_bytes < 4096)
 		options->file_bytes = 4096;

@@ -25,7 +25,7 @@ struct log_options {
 	uint64_t unsynced_max;     /* 256 MiB: past it log_reserve says ERR_THROTTLED */
 	unsigned unsealed_max;     /* 'w': so many files may be unsealed, the current one included, when one is begun; 0: any number */
 	uint64_t checkpoint_bytes; /* 'w': a checkpoint is due after so much log; 0: never */
-	uint64_t total_max;        /* 'e' only: past it the oldest files go (log_events.evicted); 0: none goes */
+	uint64_t total_max;        /* 'e' only: past it the oldest files go (log_events.evicted); 0: none goes before there are EPHEMERAL_FILES_MAX */
 };
 
 /* Where a frame lies. */

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "common/settings.h"
 #include "logd/log_internal.h"
 
 enum { WINDOW = 1 << 20 };
@@ -55,10 +56,16 @@ static uint64_t total_bytes(const struct log *log)
 	return total;
 }
 
+/* Would one more file of `size` bytes be too much? Without a bound of bytes there is still one of files. */
+static bool past_bound(const struct log *log, uint64_t size)
+{
+	return log->file_count >= EPHEMERAL_FILES_MAX || (log->options.total_max && total_bytes(log) + size > log->options.total_max);
+}
+
 /* Makes room for `size` more bytes: the oldest files go, each frame announced. */
 static enum error evict(struct log *log, uint64_t size)
 {
-	while (log->options.total_max && log->file_count > 0 && total_bytes(log) + size > log->options.total_max) {
+	while (log->file_count > 0 && past_bound(log, size)) {
 		enum error error = log->events.evicted ? tell_evicted(log, log->files[0]) : ERR_OK;
 
 		/* Frames that cannot be read are gone all the same; those who look find the hole (and its seqs are announced from what

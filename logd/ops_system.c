@@ -16,9 +16,10 @@
 #include <unistd.h>
 
 #include "common/failpoint.h"
+#include "common/settings.h"
 #include "logd/jobs.h"
 
-enum { NAME_ROOM = 48, EPHEMERAL_OBJECTS = 4096 };
+enum { NAME_ROOM = 48, EPHEMERAL_OBJECTS = 2 * EPHEMERAL_FILES_MAX };
 
 struct ephemeral_object {
 	uint64_t id;   /* 0: a reserve */

@@ -83,6 +83,7 @@ struct supervisor {
 	bool fault_death;
 	uint64_t large_bytes;
 	uint64_t ephemeral_size;
+	uint64_t reserves_due_us; /* when the last attempt to make a reserve failed: when to try again; 0 */
 	uint64_t started_ms;
 	uint32_t progress_told; /* percent */
 	enum stop_state stopping;

@@ -17,7 +17,7 @@
 #include "supervisor/notify.h"
 #include "supervisor/spawn.h"
 
-enum { RESERVES = 2, BACK_OFF_FIRST_US = 100000, BACK_OFF_MAX_US = 5000000, BACK_OFF_WINDOW_US = 60000000 };
+enum { RESERVES = 2, BACK_OFF_FIRST_US = 100000, BACK_OFF_MAX_US = 5000000, BACK_OFF_WINDOW_US = 60000000, RESERVES_AGAIN_US = 1000000 };
 
 /* The first death at once; from the second within a minute on it waits, twice as long each time. */
 void child_back_off(struct child *child)
@@ -43,7 +43,7 @@ void obituary(struct supervisor *s, const char *who, const struct child *child, 
 		         WEXITSTATUS(status), lived);
 }
 
-/* Keeps two unused objects with logd, so that its ephemeral log never waits for one. */
+/* Keeps two unused objects with logd, so that its ephemeral log never waits for one. Want of descriptors or memory may pass: until then the loop tries again. */
 void give_reserves(struct supervisor *s)
 {
 	struct ephemeral **end = &s->ephemeral;
@@ -53,7 +53,9 @@ void give_reserves(struct supervisor *s)
 	for (; reserves < RESERVES; reserves++) {
 		struct ephemeral *one = calloc(1, sizeof *one);
 		if (one == NULL || shm_create(&one->fd, "topics-ephemeral", s->ephemeral_size) != ERR_OK) {
-			log_line(&s->logging, LOG_LEVEL_ERROR, "no object for the ephemeral log: %s", strerror(errno));
+			if (s->reserves_due_us == 0)
+				log_line(&s->logging, LOG_LEVEL_ERROR, "no object for the ephemeral log: %s; writes may wait for it", strerror(errno));
+			s->reserves_due_us = now_us() + RESERVES_AGAIN_US;
 			free(one);
 			return;
 		}
@@ -62,6 +64,9 @@ void give_reserves(struct supervisor *s)
 		end = &one->next;
 		tell(s, &s->logd, &(struct control){ .type = CTL_EPHEMERAL_RESERVE, .a = one->size }, &one->fd, 1);
 	}
+	if (s->reserves_due_us != 0)
+		log_line(&s->logging, LOG_LEVEL_INFO, "the ephemeral log has its objects again");
+	s->reserves_due_us = 0;
 }
 
 void give_ring(struct supervisor *s, unsigned slot)

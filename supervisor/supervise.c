@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -25,6 +26,16 @@ uint64_t now_us(void)
 	struct timespec now;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* Each file of the ephemeral log is a descriptor here, in the log process and in the workers, which inherit the limit. */
+static void allow_many_files(void)
+{
+	struct rlimit files;
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
 }
 
 static enum error shared_object(int *fd, int *readonly, void **map, const char *name, size_t size)
@@ -158,6 +169,8 @@ static void take_signals(struct supervisor *s)
 static int start_due(struct supervisor *s)
 {
 	uint64_t now = now_us(), next = now + 1000000;
+	if (s->reserves_due_us != 0 && s->reserves_due_us <= now)
+		give_reserves(s); /* also while stopping: requests that run may wait for one */
 	if (s->stopping != NOT_STOPPING)
 		return 20;
 	if (s->logd.state == CHILD_ABSENT && s->logd.restart_us <= now)
@@ -222,6 +235,8 @@ static struct supervisor *new_supervisor(const struct options *options, const st
 	/* The largest body, and per record its head and padding, beside the small parts of a request. */
 	s->large_bytes = (options->settings.max_body_bytes + options->settings.max_batch_records * 48 + (1 << 20)) / 4096 * 4096 + 4096;
 	s->ephemeral_size = options->settings.segment_max_bytes > s->large_bytes + (2 << 20) ? options->settings.segment_max_bytes : s->large_bytes + (2 << 20);
+	if (s->ephemeral_size < ephemeral_file_least(options->settings.ephemeral_max_bytes))
+		s->ephemeral_size = ephemeral_file_least(options->settings.ephemeral_max_bytes);
 	s->ephemeral_size = (s->ephemeral_size + 4095) / 4096 * 4096;
 	s->started_ms = now_us() / 1000;
 	return s;
@@ -229,6 +244,7 @@ static struct supervisor *new_supervisor(const struct options *options, const st
 
 int supervise(const struct options *options, const struct ground *ground)
 {
+	allow_many_files();
 	struct supervisor *s = new_supervisor(options, ground);
 	enum error error = s == NULL ? ERR_NOMEM : create_objects(s);
 	if (error == ERR_OK)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/settings.h"
 #include "tests/log_fixture.h"
 
 enum { SMALL_FILE = 16384 };
@@ -541,6 +542,21 @@ static void ephemeral_log_evicts_its_oldest_file_and_says_every_frame(void **sta
 	fixture_free(&f);
 }
 
+/* Each file is a descriptor in every process. */
+static void ephemeral_log_of_a_large_bound_has_large_files(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_init(&f, 1, 'e', 4096);
+	f.options.total_max = (uint64_t)EPHEMERAL_FILES_MAX * (32 << 10);
+	assert_int_equal(fixture_start(&f), ERR_OK);
+	for (int i = 0; i < 100; i++)
+		fixture_write(&f, 900);
+	assert_in_range(memory_world_objects(f.world), 3, 4);
+	fixture_free(&f);
+}
+
 /* Its objects are larger than its files, and what counts towards the bound is the files. */
 static void death_costs_the_ephemeral_log_no_more_than_the_file_that_comes_next(void **state)
 {
@@ -686,6 +702,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(write_that_fails_while_a_sync_runs_waits_for_its_outcome, setup, teardown),
 		cmocka_unit_test_setup_teardown(write_that_fails_while_a_failing_sync_runs_moves_what_that_should_have_covered, setup, teardown),
 		cmocka_unit_test(ephemeral_log_evicts_its_oldest_file_and_says_every_frame),
+		cmocka_unit_test(ephemeral_log_of_a_large_bound_has_large_files),
 		cmocka_unit_test(death_costs_the_ephemeral_log_no_more_than_the_file_that_comes_next),
 		cmocka_unit_test(ephemeral_log_goes_on_in_a_new_object_after_a_death),
 		cmocka_unit_test(ephemeral_write_that_fails_goes_on_in_a_new_object),

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -107,6 +108,29 @@ static void two_unused_objects_lie_with_logd_and_no_more(void **state)
 		close(fds[0]);
 	}
 	supervisor_told_nothing(f->logd);
+}
+
+static void reserve_that_cannot_be_made_is_due_again_a_second_later(void **state)
+{
+	struct supervisor_fixture *f = *state;
+	struct rlimit usual, none;
+
+	supervisor_play_logd(f);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
+	none = (struct rlimit){ .rlim_cur = 3, .rlim_max = usual.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	give_reserves(&f->s);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
+	supervisor_told_nothing(f->logd);
+	assert_null(f->s.ephemeral);
+	assert_in_range(f->s.reserves_due_us, now_us() + 1, now_us() + 1000000);
+	give_reserves(&f->s);
+	assert_int_equal(f->s.reserves_due_us, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		int fds[CONTROL_FDS];
+		assert_int_equal(supervisor_told(f->logd, PARTY_LOGD, fds, 1).type, CTL_EPHEMERAL_RESERVE);
+		close(fds[0]);
+	}
 }
 
 static void started_logd_recovers_and_its_catalogue_is_readers(void **state)
@@ -229,6 +253,7 @@ int main(void)
 		cmocka_unit_test(first_death_costs_no_time_and_later_ones_within_a_minute_twice_as_much_each),
 		TEST(ring_goes_to_logd_with_what_it_may_only_read_readonly),
 		TEST(two_unused_objects_lie_with_logd_and_no_more),
+		TEST(reserve_that_cannot_be_made_is_due_again_a_second_later),
 		TEST(started_logd_recovers_and_its_catalogue_is_readers),
 		TEST(death_by_a_fault_is_told_from_one_by_a_kill),
 		TEST(asked_to_stop_it_closes_the_log_and_the_stop_is_done),

@@ -2,6 +2,7 @@
 """Settings, start, stop, lock, restarts."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness import cases  # noqa: E402
 from harness.cases import case, same, truth  # noqa: E402
-from harness.server import Server, topicsd_path, until  # noqa: E402
+from harness.server import Server, send, topicsd_path, until  # noqa: E402
 
 
 def run(*arguments, **settings):
@@ -193,6 +194,51 @@ def without_a_bound_no_ephemeral_record_goes(_):
         state = s.call("GET", "/v0/topics/e").json
         same((page["tombstone"], page["records"][0]["$seq"], state["earliest_seq"], state["count"], last), (None, 1, 1, 120, 120), "everything is there")
     with_server(body, TOPICS_EPHEMERAL_MAX_BYTES="0", TOPICS_SEGMENT_MAX_BYTES=str(512 << 10))
+
+
+@case
+def without_a_bound_of_bytes_the_number_of_files_is_one(_):
+    """Each file is a descriptor in every process."""
+    def body(s):
+        s.call("PUT", "/v0/topics/e", {"durability": "ephemeral"})
+        link = s.link()
+        for _ in range(2100):
+            last = send(link, "POST", "/v0/topics/e", {"records": [{"data": "x" * 3000}]}, None, None).json["last_seq"]
+        link.close()
+        for _ in range(2):
+            state = s.call("GET", "/v0/topics/e").json
+            truth(2000 <= state["count"] <= 2048, "%d records are left" % state["count"])
+            same(s.call("POST", "/v0/topics/e/diff", {"limit": 1}).json["tombstone"]["reason"], "cap", "reason")
+            victim = s.logd()
+            os.kill(victim, signal.SIGKILL)
+            until(lambda: not os.path.exists("/proc/%d" % victim), what="its death")
+            s.wait_ready()
+            same(s.call("POST", "/v0/topics/e", {"records": [{"data": 1}]}).json["last_seq"], last + 1, "last_seq")
+            last += 1
+    with_server(body, TOPICS_EPHEMERAL_MAX_BYTES="0", TOPICS_SEGMENT_MAX_BYTES="4096")
+
+
+@case
+def a_supervisor_without_descriptors_holds_writes_up_until_it_gets_some(_):
+    def body(s):
+        most = resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE)
+        same(most[0], most[1], "the soft limit is the hard one")
+        with open("/proc/%d/limits" % s.logd()) as f:
+            same([line.split()[3:5] for line in f if line.startswith("Max open files")], [[str(most[0]), str(most[1])]], "limits of the log process")
+        s.call("PUT", "/v0/topics/e", {"durability": "ephemeral"})
+        s.call("PUT", "/v0/topics/d", {"durability": "disk"})
+        resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE, (12, most[1]))
+        for _ in range(40):
+            answer = s.call("POST", "/v0/topics/e", {"records": [{"data": "x" * 50000}] * 2})
+            if answer.status != 200:
+                break
+        same((answer.status, answer.code), (503, "commit_unknown"), "a write for which there is no object")
+        with open(s.log_path, "rb") as f:
+            same(f.read().count(b"no object for the ephemeral log"), 1, "lines about it")
+        resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE, most)
+        for topic in "de":
+            until(lambda: s.call("POST", "/v0/topics/" + topic, {"records": [{"data": 1}]}).status == 200, 4, "a write to " + topic)
+    with_server(body, TOPICS_EPHEMERAL_MAX_BYTES=str(2 << 20), TOPICS_WORKERS="1")
 
 
 @case

@@ -1,7 +1,7 @@
 """Seeded bugs for the rows of faults (docs/faults.md has the table): name, file, text, what stands there instead, and the test that must fail: a program, or a script and the
 words that choose its cases."""
 
-ENGINE, RINGS, FAULTS, RECOVER, MEMORY = (("tests/test_engine" + name, []) for name in ("", "_rings", "_faults", "_recover", "_memory"))
+ENGINE, RINGS, FAULTS, RECOVER, MEMORY, EPHEMERAL = (("tests/test_engine" + name, []) for name in ("", "_rings", "_faults", "_recover", "_memory", "_ephemeral"))
 LOG, LOG_CRASHES, RING, SUBMIT, HTTP, SETTLE = (("tests/test_" + name, []) for name in ("log", "log_crashes", "ring", "submit", "http", "settle"))
 JSON, WALK, ROUTE, SHM = (("tests/test_" + name, []) for name in ("json", "json_walk", "route", "shm"))
 LOGD_CHILD = ("tests/test_logd_child", [])
@@ -44,6 +44,11 @@ BUGS = [
     ("D8 a key that found no memory is forgotten", "logd/provide.c", "\n\t       keys_provide(engine->keys) &&", "", MEMORY),
     ("D9 unsynced frames have no bound", "logd/log.c", "log->appended.lsn - log->synced.lsn + size > log->options.unsynced_max)", "size > log->options.unsynced_max)", LOG),
     ("D9 every class waits for the sync", "logd/append.c", "\tif (last_seq <= topic->ceiling_safe)\n\t\treturn 0;\n\treturn topic->ceiling_end;", "\treturn end;", ENGINE),
+    ("D9 a late answer loses its place to a younger request", "worker/submit.c", "\twhile (submissions->table[submissions->next_id % TABLE].id != 0)\n\t\tsubmissions->next_id++;\n", "", SUBMIT),
+    ("cap takes records of another class with it", "logd/files.c", "} else if (first - to - 1 != topic_stray_count(topic, to + 1, first - 1)) {", "} else if (false) {", EPHEMERAL),
+    ("cap leaves records of the disk log in the counts", "logd/publish.c", "\tif (pending->stray)\n", "\tif (false)\n", EPHEMERAL),
+    ("cap adds a loss for each file that goes", "logd/files.c", "if (loss->reason != REASON_CAP || loss->to + 1 != from)", "if (loss != NULL)", EPHEMERAL),
+    ("evicted objects keep their memory", "logd/ops_system.c", "\t\tclose(system->ephemeral[i].fd);\n\t\tsystem->ephemeral_count--;", "\t\tsystem->ephemeral_count--;", ("tests/test_ops_system", [])),
     # ---- E: rings and hostile workers ----
     ("E1 a broken ring is gone on with", "logd/take.c", "\tif (result == BROKEN)\n\t\tcut_off(engine, ring);\n", "\t(void)cut_off;\n", RINGS),
     ("E2 parts may be longer than the entry", "common/ring_consumer.c", "return head->length == size;", "return head->length <= size;", RING),

@@ -10,6 +10,7 @@ import argparse
 import os
 import queue
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -176,6 +177,16 @@ def work(lane, bugs, verdicts):
         verdicts.append(caught)
 
 
+def end_what_was_left(root):
+    """Some bugs are just that: a process that outlives the others."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.readlink("/proc/%s/exe" % pid).startswith(root):
+                os.kill(int(pid), signal.SIGKILL)
+        except OSError:  # gone meanwhile, or not ours
+            pass
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", required=True)
@@ -200,6 +211,7 @@ def main():
     except RuntimeError as problem:
         print(problem)
     finally:
+        end_what_was_left(root)
         shutil.rmtree(root, ignore_errors=True)
     caught = verdicts.count(True)
     print("%d passed, %d failed, 0 skipped" % (caught, max(len(wanted) - caught, 1 if not wanted else 0)))

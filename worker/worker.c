@@ -76,6 +76,9 @@ static void drain(struct worker *worker, uint64_t ms)
 	worker->draining = true;
 	worker->drain_until_us = worker_now_us() + ms * 1000;
 	accepting_stop(worker->accepting);
+	/* Who else accepts has a descriptor of his own. If nobody does, the port is free for the next server however long this one's last answers take. */
+	close(worker->inherit.listen_fd);
+	worker->inherit.listen_fd = -1;
 	connections_drain(worker->connections);
 	longpoll_cut(worker->longpoll);
 }

@@ -62,6 +62,37 @@ def children_of_a_killed_supervisor_leave_and_the_next_start_has_everything(_):
 
 
 @case
+def port_of_a_killed_supervisor_is_free_while_its_last_requests_wait(_):
+    def refused(world):
+        try:
+            world.server.call("GET", "/v0/health", timeout=0.5)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def body(world):
+        logd, worker = world.server.logd(), world.server.workers()[0]
+        link = world.server.link()
+        records, digests = world.body()
+        world.last = ("memory", digests)
+        stop(logd)
+        try:
+            link.request("POST", "/v0/topics/memory", records, {"Content-Type": "application/json"})
+            world.server.call("GET", "/v0/health")  # the write has been read by then, and waits
+            os.kill(world.server.process.pid, signal.SIGKILL)
+            world.server.process.wait(20)
+            until(lambda: refused(world), what="a free port")
+            truth(os.path.exists("/proc/%d" % worker) and state_of(worker) != "Z", "the port was free only when the worker, and the request that waits in it, had gone")
+        finally:
+            os.kill(logd, signal.SIGCONT)
+            link.close()
+        world.unknown()
+    with_world(body)
+
+
+@case
 def log_process_is_what_a_lack_of_memory_takes_last(_):
     def body(world):
         def score(pid):

@@ -287,3 +287,12 @@ unsigned fixture_names(const struct fixture *f, uint8_t kind)
 		of_kind += all[i].kind == kind;
 	return of_kind;
 }
+
+void fixture_assert_readable(struct fixture *f, uint64_t number)
+{
+	static uint8_t bytes[1 << 20];
+
+	assert_int_equal(log_read(f->log, &f->places[number], bytes), ERR_OK);
+	assert_int_equal(get_u64(bytes + 64), number);
+	assert_true(fixture_frame_right(bytes, f->places[number].length));
+}

@@ -61,4 +61,7 @@ bool fixture_frame_right(const uint8_t *frame, uint64_t length);
 /* Numbers of ours that were seen, in order, are exactly from..to (none: to < from). */
 void fixture_saw(const struct fixture *fixture, uint64_t from, uint64_t to);
 
+/* Frame `number` reads back from its place, byte for byte. */
+void fixture_assert_readable(struct fixture *f, uint64_t number);
+
 #endif

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/settings.h"
 #include "tests/log_fixture.h"
 
 enum { SMALL_FILE = 16384 };
@@ -28,15 +27,6 @@ static int teardown(void **state)
 	fixture_free(f);
 	free(f);
 	return 0;
-}
-
-static void assert_readable(struct fixture *f, uint64_t number)
-{
-	static uint8_t bytes[1 << 20];
-
-	assert_int_equal(log_read(f->log, &f->places[number], bytes), ERR_OK);
-	assert_int_equal(get_u64(bytes + 64), number);
-	assert_true(fixture_frame_right(bytes, f->places[number].length));
 }
 
 static void new_directory_is_empty_and_opens(void **state)
@@ -94,7 +84,7 @@ static void every_frame_reads_back_across_rolls(void **state)
 	fixture_sync(f);
 	assert_true(f->born > 5);
 	for (uint64_t number = 1; number < f->next; number++)
-		assert_readable(f, number);
+		fixture_assert_readable(f, number);
 }
 
 static void frame_that_is_only_appended_reads_back_from_memory(void **state)
@@ -102,7 +92,7 @@ static void frame_that_is_only_appended_reads_back_from_memory(void **state)
 	struct fixture *f = *state;
 
 	assert_int_equal(fixture_append(f, 100, false), ERR_OK);
-	assert_readable(f, 1);
+	fixture_assert_readable(f, 1);
 }
 
 static void frame_larger_than_a_file_gets_a_file_of_its_size(void **state)
@@ -116,7 +106,7 @@ static void frame_larger_than_a_file_gets_a_file_of_its_size(void **state)
 	assert_true(f->places[2].file_id != f->places[1].file_id);
 	assert_true(f->places[2].file_id != f->places[3].file_id);
 	for (uint64_t number = 1; number <= 3; number++)
-		assert_readable(f, number);
+		fixture_assert_readable(f, number);
 	fixture_die(f);
 	assert_int_equal(fixture_start(f), ERR_OK);
 	fixture_saw(f, 1, 3);
@@ -303,7 +293,7 @@ static void failed_write_takes_its_group_back_and_leaves_the_file(void **state)
 	fixture_write(f, 50);
 	fixture_sync(f);
 	for (uint64_t number = 1; number <= 3; number++)
-		assert_readable(f, number);
+		fixture_assert_readable(f, number);
 	log_destroy(&f->log);
 	memory_world_power_cut(f->world, 5);
 	assert_int_equal(fixture_start(f), ERR_OK);
@@ -374,8 +364,8 @@ static void sticky_sync_failure_turns_read_only_and_keeps_what_was_proven(void *
 	assert_int_equal(fixture_append(f, 10, true), ERR_READ_ONLY);
 	assert_false(log_sync_start(f->log));
 	assert_false(log_syncing(f->log));
-	assert_readable(f, 1);
-	assert_readable(f, 2);
+	fixture_assert_readable(f, 1);
+	fixture_assert_readable(f, 2);
 	memory_world_no_faults(f->world);
 	fixture_die(f);
 	assert_int_equal(fixture_start(f), ERR_OK);
@@ -455,7 +445,7 @@ static void leaving_that_finds_no_space_for_its_copies_waits_for_the_next_tick(v
 	memory_world_fail(f->world, MEMORY_PWRITE, 0, ENOSPC, true);
 	leave_without_space(f);
 	assert_int_equal(f->moved, 1);
-	assert_readable(f, 1);
+	fixture_assert_readable(f, 1);
 }
 
 static void leaving_that_finds_no_space_for_its_header_waits_for_the_next_tick_and_has_synced_what_was_written(void **state)
@@ -472,7 +462,7 @@ static void leaving_that_finds_no_space_for_its_header_waits_for_the_next_tick_a
 	assert_int_equal(log_synced(f->log), written);
 	leave_without_space(f);
 	assert_int_equal(f->moved, 0);
-	assert_readable(f, 1);
+	fixture_assert_readable(f, 1);
 }
 
 /* A group fails to be written while the sync of the one before it runs and another has been written behind that. */
@@ -503,8 +493,8 @@ static void write_that_fails_while_a_sync_runs_waits_for_its_outcome(void **stat
 		;
 	assert_int_equal(log_state(f->log), LOG_OPEN);
 	assert_int_equal(f->moved, 0);
-	assert_readable(f, 1);
-	assert_readable(f, 2);
+	fixture_assert_readable(f, 1);
+	fixture_assert_readable(f, 2);
 }
 
 static void write_that_fails_while_a_failing_sync_runs_moves_what_that_should_have_covered(void **state)
@@ -520,158 +510,8 @@ static void write_that_fails_while_a_failing_sync_runs_moves_what_that_should_ha
 		;
 	assert_int_equal(log_state(f->log), LOG_OPEN);
 	assert_int_equal(f->moved, 2);
-	assert_readable(f, 1);
-	assert_readable(f, 2);
-}
-
-static void ephemeral_log_evicts_its_oldest_file_and_says_every_frame(void **state)
-{
-	struct fixture f;
-
-	(void)state;
-	fixture_init(&f, 1, 'e', SMALL_FILE);
-	f.options.total_max = 8 * SMALL_FILE;
-	assert_int_equal(fixture_start(&f), ERR_OK);
-	for (int i = 0; i < 400; i++)
-		fixture_write(&f, 900);
-	assert_true(f.evicted > 200);
-	assert_int_equal(f.last_evicted, f.evicted);
-	assert_int_equal(log_synced(f.log), log_written(f.log));
-	for (uint64_t number = f.last_evicted + 1; number < f.next; number++)
-		assert_readable(&f, number);
-	fixture_free(&f);
-}
-
-/* Each file is a descriptor in every process. */
-static void ephemeral_log_of_a_large_bound_has_large_files(void **state)
-{
-	struct fixture f;
-
-	(void)state;
-	fixture_init(&f, 1, 'e', 4096);
-	f.options.total_max = (uint64_t)EPHEMERAL_FILES_MAX * (32 << 10);
-	assert_int_equal(fixture_start(&f), ERR_OK);
-	for (int i = 0; i < 100; i++)
-		fixture_write(&f, 900);
-	assert_in_range(memory_world_objects(f.world), 3, 4);
-	fixture_free(&f);
-}
-
-/* Its objects are larger than its files, and what counts towards the bound is the files. */
-static void death_costs_the_ephemeral_log_no_more_than_the_file_that_comes_next(void **state)
-{
-	struct fixture f;
-	unsigned before;
-
-	(void)state;
-	fixture_init(&f, 1, 'e', SMALL_FILE);
-	f.options.total_max = 8 * SMALL_FILE;
-	assert_int_equal(fixture_start(&f), ERR_OK);
-	for (int i = 0; i < 400; i++)
-		fixture_write(&f, 900);
-	for (int life = 0; life < 3; life++) {
-		before = f.evicted;
-		fixture_die(&f);
-		assert_int_equal(fixture_start(&f), ERR_OK);
-		fixture_write(&f, 900);
-		assert_in_range(f.evicted - before, 0, SMALL_FILE / 900);
-		for (uint64_t number = f.last_evicted + 1; number < f.next; number++)
-			assert_readable(&f, number);
-	}
-	fixture_free(&f);
-}
-
-static void ephemeral_log_goes_on_in_a_new_object_after_a_death(void **state)
-{
-	struct fixture f;
-
-	(void)state;
-	fixture_init(&f, 1, 'e', SMALL_FILE);
-	f.options.total_max = 8 * SMALL_FILE;
-	assert_int_equal(fixture_start(&f), ERR_OK);
-	for (int life = 0; life < 3; life++) {
-		for (int i = 0; i < 10; i++)
-			fixture_write(&f, 900);
-		fixture_die(&f);
-		assert_int_equal(fixture_start(&f), ERR_OK);
-		fixture_saw(&f, 1, 10 * (unsigned)(life + 1));
-		assert_int_equal(f.damage_count, 0);
-	}
-	fixture_free(&f);
-}
-
-static void ephemeral_write_that_fails_goes_on_in_a_new_object(void **state)
-{
-	struct fixture f;
-
-	(void)state;
-	fixture_init(&f, 1, 'e', SMALL_FILE);
-	assert_int_equal(fixture_start(&f), ERR_OK);
-	fixture_write(&f, 100);
-	assert_int_equal(fixture_append(&f, 9000, false), ERR_OK);
-	memory_world_fail(f.world, MEMORY_PWRITE, 0, ENOSPC, false);
-	assert_int_equal(log_write(f.log), ERR_STORAGE_FULL);
-	f.next = 2;
-	assert_int_equal(fixture_append(&f, 100, false), ERR_OK);
-	memory_world_fail(f.world, MEMORY_PWRITE, 0, ENOSPC, false);
-	assert_int_equal(log_write(f.log), ERR_STORAGE_FULL);
-	f.next = 2;
-	fixture_write(&f, 200);
-	assert_int_equal(memory_world_objects(f.world), 2); /* an object that never got a frame goes */
-	assert_true(f.places[1].file_id != f.places[2].file_id);
-	fixture_die(&f);
-	assert_int_equal(fixture_start(&f), ERR_OK);
-	fixture_saw(&f, 1, 2);
-	fixture_free(&f);
-}
-
-/* Neither group was answered: no reader ever learnt of its records, so nobody may be told that they are gone. */
-static void eviction_says_nothing_of_frames_whose_write_failed(void **state)
-{
-	struct fixture f;
-
-	(void)state;
-	fixture_init(&f, 1, 'e', SMALL_FILE);
-	f.options.total_max = 4 * SMALL_FILE;
-	assert_int_equal(fixture_start(&f), ERR_OK);
-	fixture_write(&f, 900);
-	for (int i = 0; i < 8; i++)
-		assert_int_equal(fixture_append(&f, 900, false), ERR_OK);
-	memory_world_fail(f.world, MEMORY_PWRITE, 0, ENOSPC, false); /* some of its pages are there all the same */
-	assert_int_equal(log_write(f.log), ERR_STORAGE_FULL);
-	f.next = 100;
-	while (f.evicted == 0)
-		fixture_write(&f, 900);
-	assert_int_equal(f.evicted, 1);
-	assert_int_equal(f.last_evicted, 1);
-	fixture_free(&f);
-}
-
-/* Written is not answered: logd may die in between, and the next one has to find the frame unproven (I-8). */
-static void ephemeral_frames_record_what_was_answered(void **state)
-{
-	struct fixture f;
-	uint64_t answered;
-
-	(void)state;
-	fixture_init(&f, 1, 'e', SMALL_FILE);
-	assert_int_equal(fixture_start(&f), ERR_OK);
-	fixture_write(&f, 100);
-	fixture_write(&f, 100);
-	answered = f.places[1].lsn + f.places[1].length;
-	log_answered(f.log, answered);
-	log_answered(f.log, f.places[1].lsn); /* it does not go back */
-	fixture_write(&f, 100);
-	fixture_die(&f);
-	assert_int_equal(fixture_start(&f), ERR_OK);
-	assert_true(f.recovered.frontier == answered);
-	fixture_saw(&f, 1, 3);
-	fixture_write(&f, 100); /* by now all that was found has been answered */
-	answered = f.places[3].lsn + f.places[3].length;
-	fixture_die(&f);
-	assert_int_equal(fixture_start(&f), ERR_OK);
-	assert_true(f.recovered.frontier == answered);
-	fixture_free(&f);
+	fixture_assert_readable(f, 1);
+	fixture_assert_readable(f, 2);
 }
 
 int main(void)
@@ -701,13 +541,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(leaving_that_finds_no_space_for_its_header_waits_for_the_next_tick_and_has_synced_what_was_written, setup, teardown),
 		cmocka_unit_test_setup_teardown(write_that_fails_while_a_sync_runs_waits_for_its_outcome, setup, teardown),
 		cmocka_unit_test_setup_teardown(write_that_fails_while_a_failing_sync_runs_moves_what_that_should_have_covered, setup, teardown),
-		cmocka_unit_test(ephemeral_log_evicts_its_oldest_file_and_says_every_frame),
-		cmocka_unit_test(ephemeral_log_of_a_large_bound_has_large_files),
-		cmocka_unit_test(death_costs_the_ephemeral_log_no_more_than_the_file_that_comes_next),
-		cmocka_unit_test(ephemeral_log_goes_on_in_a_new_object_after_a_death),
-		cmocka_unit_test(ephemeral_write_that_fails_goes_on_in_a_new_object),
-		cmocka_unit_test(eviction_says_nothing_of_frames_whose_write_failed),
-		cmocka_unit_test(ephemeral_frames_record_what_was_answered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,7 +21,7 @@ BUGS = [
     ("A5 what nobody had taken is passed over at a start", "logd/settle.c", "\t\treturn false;\n\tring_skip(", "\t\t(void)0;\n\tring_skip(", RECOVER),
     ("A6 a group counts as written before it is", "logd/log.c", "error = log_chunks_write(log, log->written.lsn);", "error = ERR_OK;", LOG),
     ("A7 what a dead log process wrote is never answered", "logd/replay.c", "\tif (!settle)\n\t\treturn ERR_OK;\n", "\tif (settle || !settle)\n\t\treturn ERR_OK;\n", RECOVER),
-    ("A7 an ephemeral frame that is written counts as answered", "logd/log_file.c", "'e' ? log->e_answered :", "'e' ? log->written.lsn :", LOG),
+    ("A7 an ephemeral frame that is written counts as answered", "logd/log_file.c", "'e' ? log->e_answered :", "'e' ? log->written.lsn :", ("tests/test_log_ephemeral", [])),
     ("A8 a file is begun without its header", "logd/log_chunk.c", "error = log_file_write_header(log, chunk->file);", "error = ERR_OK;", LOG),
     ("A9 starts that are interrupted leave their copies", "logd/log_finish.c", "\t\t\tlog->ops->unlink(log->ops->world, &doomed->name);\n", "\t\t\tcontinue;\n", LOG_CRASHES),
     ("A10 workers outlive their supervisor", "worker/worker.c", "\tif (!worker->draining)\n\t\tdrain(worker, worker->inherit.common.settings.drain_ms);\n", "", script("tests/faults/test_processes.py", "killed_supervisor")),

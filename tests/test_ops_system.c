@@ -314,6 +314,33 @@ static void file_is_cut_and_tells_where_its_data_begin(void **state)
 	f->ops->close(f->ops->world, file);
 }
 
+/* What is read of a file stays in memory, with zeros where it only has space: if more came than was asked for, a start would take that for data and read on to the end. */
+static void reading_space_makes_no_data_of_what_lies_behind(void **state)
+{
+	enum { PIECE = 1 << 20, SPACE = 32 << 20 };
+	struct fixture *f = *state;
+	const struct file_name name = { .kind = 'w', .id = 0x7a };
+	uint8_t *bytes = malloc(PIECE);
+	uint64_t behind, at = 0;
+	size_t done, pieces = 0;
+	int file;
+
+	assert_int_equal(f->ops->create(f->ops->world, &name, &file), 0);
+	assert_int_equal(f->ops->allocate(f->ops->world, file, SPACE), 0);
+	assert_int_equal(f->ops->sync(f->ops->world, file), 0);
+	assert_int_equal(f->ops->data(f->ops->world, file, PIECE, &behind), 0); /* a file system that does not know gives the offset back */
+	f->ops->close(f->ops->world, file);
+
+	assert_int_equal(f->ops->open(f->ops->world, &name, &file), 0);
+	for (; at < SPACE; pieces++) {
+		assert_int_equal(f->ops->pread(f->ops->world, file, bytes, PIECE, at, &done), 0);
+		assert_int_equal(f->ops->data(f->ops->world, file, at + done, &at), 0);
+	}
+	assert_int_equal(pieces, behind == SPACE ? 1 : SPACE / PIECE);
+	f->ops->close(f->ops->world, file);
+	free(bytes);
+}
+
 static int memory_object(size_t size)
 {
 	int fd = memfd_create("test", MFD_CLOEXEC);
@@ -412,6 +439,7 @@ int main(void)
 		TEST(preparation_that_fails_says_why_and_leaves_nothing),
 		TEST(sealing_and_the_end_of_a_checkpoint_have_a_thread_each_and_one_job),
 		TEST(file_is_cut_and_tells_where_its_data_begin),
+		TEST(reading_space_makes_no_data_of_what_lies_behind),
 		TEST(ephemeral_objects_are_used_in_the_order_in_which_they_came_and_told_of),
 		TEST(ephemeral_object_is_closed_when_it_is_retired_and_not_before),
 		TEST(boot_token_is_the_same_twice_and_names_the_directory),

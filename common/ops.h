@@ -34,12 +34,14 @@ struct sync_job {
 
 /* A file of the log to seal (logd/seal.h says how): the table copies the job and gives it back with its outcome. */
 struct footer_topic;
+struct footer_notes;
 struct seal_job {
 	uint64_t id;
 	uint64_t first_lsn;
 	uint64_t end_lsn;        /* of its part of the log: all of it is synced and published */
 	uint64_t frontier;
 	uint32_t chain;          /* what its first frame names as the CRC of the frame before */
+	struct footer_notes *notes;  /* of all its frames, or NULL: they are read. The job's own from the start of it on */
 	/* set when it is done: */
 	enum error result;       /* ERR_OK, ERR_CORRUPT (a frame does not check), ERR_STORAGE_FULL, ERR_IO, ERR_NOMEM, ERR_LIMIT */
 	int cause;               /* errno of the last two but one, 0 */

@@ -15,6 +15,7 @@
 #include "common/busy_poll.h"
 #include "common/wake.h"
 #include "logd/checkpoint_finish.h"
+#include "logd/footer_notes.h"
 #include "logd/key_lookup.h"
 #include "logd/seal.h"
 
@@ -223,7 +224,8 @@ void jobs_destroy(struct jobs **out)
 		pthread_join(jobs->lanes[i].thread, NULL);
 		sem_destroy(&jobs->lanes[i].given);
 	}
-	free(jobs->lanes[JOB_SEAL].seal.topics); /* of a result that nobody took */
+	footer_notes_destroy(&jobs->lanes[JOB_SEAL].seal.notes); /* of a job that nobody began, */
+	free(jobs->lanes[JOB_SEAL].seal.topics);                 /* of a result that nobody took */
 	free(jobs->lanes[JOB_SEAL].seal.keys);
 	if (jobs->event_fd >= 0)
 		close(jobs->event_fd);

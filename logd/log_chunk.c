@@ -155,6 +155,7 @@ void log_chunk_append(struct log *log, struct log_chunk *chunk, struct log_file 
 	head->frontier = log_recorded_frontier(log);
 	head->prev_crc = log->appended.crc;
 	frame_seal(chunk->bytes + chunk->used, head, file->header.id, offset);
+	log_seal_note(file, chunk->bytes + chunk->used, head);
 	*place = (struct log_place){.file_id = file->header.id, .offset = offset, .lsn = lsn, .length = head->length};
 	chunk->used += head->length;
 	log->appended.lsn = lsn + head->length;

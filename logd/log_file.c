@@ -162,6 +162,7 @@ void log_file_free(struct log *log, struct log_file **file)
 	if (!*file)
 		return;
 	log_file_close(log, *file);
+	footer_notes_destroy(&(*file)->notes);
 	free(*file);
 	*file = NULL;
 }

@@ -2,7 +2,7 @@
 #ifndef TOPICS_LOG_INTERNAL_H
 #define TOPICS_LOG_INTERNAL_H
 
-#include "common/footer.h"
+#include "logd/footer_notes.h"
 #include "logd/log.h"
 
 enum {
@@ -42,6 +42,7 @@ struct log_file {
 	bool header_written;
 	bool announced;            /* the owner knows of it: before the first place in it is told */
 	bool dirty;                /* holds bytes that no finished sync covers */
+	struct footer_notes *notes;/* owned; of its frames up to here, NULL: they will be read when it is sealed */
 	enum seal_state seal;
 	unsigned seal_failures;    /* in a row, of the kind that is tried again, but for space */
 	bool unnoted;              /* sealed, and no entry says so yet */
@@ -234,6 +235,8 @@ void log_prepare_next(struct log *log);
 bool log_take_prepared(struct log *log, uint64_t size, struct prepared_file *prepared);
 
 /* ---- log_seal.c ---- */
+/* Notes the frame that was appended to the file, as long as all before it have been. */
+void log_seal_note(struct log_file *file, const uint8_t *frame, const struct frame_head *head);
 unsigned log_unsealed(const struct log *log);
 /* May there be one more unsealed file? ERR_AGAIN, ERR_STORAGE_FULL. */
 enum error log_seal_room(struct log *log);

@@ -10,6 +10,18 @@
  */
 #include "logd/log_internal.h"
 
+/* Files of small frames have more to note than it saves to read them again, and what is noted of up to five files is memory. */
+enum { NOTES_BYTES_MAX = 4 << 20 };
+
+void log_seal_note(struct log_file *file, const uint8_t *frame, const struct frame_head *head)
+{
+	if (!file->notes)
+		return;
+	/* A frame in the place of one that was taken back would be noted twice. */
+	if (head->lsn != file->notes->end || file->notes->bytes > NOTES_BYTES_MAX || footer_notes_add(file->notes, frame, head) != ERR_OK)
+		footer_notes_destroy(&file->notes);
+}
+
 /* After so many failures of a kind that may pass (no descriptor, no memory) nobody waits for the file any more; it is still tried again. */
 enum { SEAL_FAILURES_MAX = 3 };
 
@@ -94,11 +106,15 @@ bool log_seal_start(struct log *log, uint64_t published)
 	job.first_lsn = file->header.first_lsn;
 	job.end_lsn = file->end;
 	job.chain = file->header.chain;
+	if (file->notes && file->notes->end != file->end)
+		footer_notes_destroy(&file->notes);
+	job.notes = file->notes;
 	if (log->ops->seal_start(log->ops->world, &job)) {
 		file->seal_failures++;
 		log->seal_waits = true;
 		return false;
 	}
+	file->notes = NULL;
 	file->seal = SEAL_RUNNING;
 	log->sealing = true;
 	return true;

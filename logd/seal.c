@@ -5,8 +5,6 @@
 #include <string.h>
 
 #include "common/footer.h"
-#include "common/record.h"
-#include "logd/idempotency.h"
 #include "logd/log_internal.h"
 
 enum { READ_AHEAD = 128 << 10 }; /* what is read stays in a core's second-level cache until it has been looked at */
@@ -24,7 +22,6 @@ struct window {
 struct sealing {
 	struct seal_job *job;
 	struct window window;
-	struct footer_builder *builder;
 };
 
 /* `length` bytes at `offset`, or NULL with *error: ERR_CORRUPT when the file's part of the log ends before. */
@@ -62,116 +59,74 @@ static const uint8_t *window_at(struct window *w, uint64_t offset, uint64_t leng
 	return *error ? NULL : w->bytes;
 }
 
-static bool is_left(const struct entry *batch, uint32_t index)
+/* The frame at the LSN, if it holds conditions 1 to 8 but for the chain. */
+static enum error frame_at(struct sealing *s, uint64_t lsn, const uint8_t **frame, struct frame_head *head)
 {
-	return !batch->batch.bitmap || (batch->batch.bitmap[index / 8] >> index % 8 & 1);
-}
+	const struct seal_job *job = s->job;
+	uint64_t at = FILE_HEADER_SIZE + lsn - job->first_lsn;
+	enum error error;
 
-/* Tags of a batch's records. A record that is not well-formed is lost alone, and so is its tag. */
-static enum error add_tags(struct sealing *s, const uint8_t *frame, const struct entry *batch)
-{
-	const uint8_t *at = frame + batch->batch.records_offset, *end = at + batch->batch.records_length;
-	uint32_t index = 0;
-
-	while (at < end) {
-		struct record record;
-		enum error error;
-
-		while (index < batch->batch.count && !is_left(batch, index))
-			index++;
-		if (index == batch->batch.count)
-			break;
-		if (get_u32(at + 28) & RECORD_HAS_TAG && record_parse(&record, at, (uint64_t)(end - at)) == ERR_OK) {
-			error = footer_add_tag(s->builder, batch->topic, batch->batch.first_seq + index, record.data_length + record.meta_length,
-			                       record.tag, record.tag_length);
-			if (error)
-				return error;
-		}
-		index++;
-		at += get_u32(at); /* frame_check has walked them */
-	}
-	return ERR_OK;
-}
-
-static enum error add_batch(struct sealing *s, const uint8_t *frame, const struct frame_head *head, const struct entry *batch, uint32_t at)
-{
-	const struct footer_extent extent = {
-		.topic = batch->topic,
-		.first_seq = batch->batch.first_seq,
-		.lsn = head->lsn,
-		.ts = head->ts,
-		.payload = batch->batch.payload,
-		.count = batch->batch.count,
-		.live = batch->batch.live,
-		.length = head->length,
-		.entry = at,
-		.durability = batch->batch.durability,
-		.flags = (uint8_t)batch->flags,
-	};
-	enum error error = footer_add_extent(s->builder, &extent);
-
-	if (head->ts > s->job->newest_ts)
-		s->job->newest_ts = head->ts;
-
-	if (!error && batch->batch.key_length > 0) {
-		struct footer_key key = {.topic = extent.topic, .lsn = extent.lsn, .first_seq = extent.first_seq, .ts = extent.ts, .count = extent.count};
-
-		keys_hash(key.hash, extent.topic, batch->batch.key, batch->batch.key_length);
-		error = footer_add_key(s->builder, &key);
-	}
-	return error ? error : add_tags(s, frame, batch);
-}
-
-static enum error add_frame(struct sealing *s, const uint8_t *frame, const struct frame_head *head)
-{
-	uint32_t at = FRAME_HEAD, end = FRAME_HEAD + head->entries_length;
-	enum error error = ERR_OK;
-
-	while (at < end && !error) {
-		struct entry entry;
-
-		error = entry_decode(&entry, frame + at, end - at);
-		if (error)
-			break;
-		if (entry.type == ENTRY_BATCH)
-			error = add_batch(s, frame, head, &entry, at);
-		else if (entry.type != ENTRY_ANSWER && entry.type != ENTRY_SYNC_MARK)
-			error = footer_add_control(s->builder, head->lsn, head->ts, at, frame + at, entry.length);
-		at += entry.length;
-	}
+	*frame = window_at(&s->window, at, FRAME_MIN, &error);
+	if (!error)
+		error = frame_head_decode(head, *frame, s->window.end - at);
+	if (!error)
+		*frame = window_at(&s->window, at, head->length, &error);
+	if (!error && frame_check(*frame, head->length, job->id, at, lsn, head) != ERR_OK)
+		error = ERR_CORRUPT;
 	return error;
 }
 
 /* Every frame of the file's part of the log, without a gap, each with conditions 1 to 8: only such a file may be read by its footer instead. */
-static enum error add_frames(struct sealing *s)
+static enum error note_frames(struct sealing *s)
 {
-	const struct seal_job *job = s->job;
-	uint64_t at = FILE_HEADER_SIZE, end = s->window.end;
-	uint32_t crc = job->chain;
+	struct footer_notes *notes = s->job->notes;
+	uint32_t crc = s->job->chain;
 
-	while (at < end) {
+	while (notes->end < s->job->end_lsn) {
+		size_t tagged = notes->tagged_count;
 		struct frame_head head;
-		enum error error;
-		const uint8_t *frame = window_at(&s->window, at, FRAME_MIN, &error);
+		const uint8_t *frame;
+		enum error error = frame_at(s, notes->end, &frame, &head);
 
+		if (!error && head.prev_crc != crc)
+			error = ERR_CORRUPT;
+		if (!error)
+			error = footer_notes_add(notes, frame, &head);
+		if (!error && notes->tagged_count > tagged)
+			error = footer_notes_add_tags(notes, frame, &head);
 		if (error)
 			return error;
-		error = frame_head_decode(&head, frame, end - at);
-		if (error)
-			return error;
-		frame = window_at(&s->window, at, head.length, &error);
-		if (error)
-			return error;
-		error = frame_check(frame, head.length, job->id, at, job->first_lsn + at - FILE_HEADER_SIZE, &head);
-		if (error || head.prev_crc != crc)
-			return ERR_CORRUPT;
-		error = add_frame(s, frame, &head);
-		if (error)
-			return error;
-		at += head.length;
 		crc = head.crc;
 	}
 	return ERR_OK;
+}
+
+/* What was noted when the frames were appended is what they say, since they stand in a file without a failed write or sync; tags are read. */
+static enum error read_tags(struct sealing *s)
+{
+	struct footer_notes *notes = s->job->notes;
+	enum error error = ERR_OK;
+
+	for (size_t i = 0; i < notes->tagged_count && !error; i++) {
+		struct frame_head head;
+		const uint8_t *frame;
+
+		error = frame_at(s, notes->tagged[i], &frame, &head);
+		if (!error)
+			error = footer_notes_add_tags(notes, frame, &head);
+	}
+	return error;
+}
+
+/* Completes the notes, or makes them if there are none of the whole file. */
+static enum error gather(struct sealing *s)
+{
+	struct seal_job *job = s->job;
+
+	if (job->notes)
+		return read_tags(s);
+	job->notes = footer_notes_create(job->first_lsn);
+	return job->notes ? note_frames(s) : ERR_NOMEM;
 }
 
 static enum error copy_keys(struct seal_job *job, const struct footer *footer, const struct footer_source *source)
@@ -246,7 +201,7 @@ static enum error build_and_write(struct sealing *s)
 	const struct footer_file file = {.id = job->id, .first_lsn = job->first_lsn, .end_lsn = job->end_lsn, .frontier = job->frontier};
 	uint8_t *bytes = NULL;
 	size_t length = 0;
-	enum error error = footer_build(s->builder, &file, &bytes, &length, &job->footer_crc);
+	enum error error = footer_build(job->notes->builder, &file, &bytes, &length, &job->footer_crc);
 
 	job->footer_offset = footer_offset(&file);
 	job->footer_length = (uint32_t)length;
@@ -263,24 +218,24 @@ void seal_file(const struct ops *ops, struct seal_job *job)
 	struct file_name name = {.kind = 'w', .id = job->id};
 	struct sealing s = {.job = job, .window = {.ops = ops, .handle = NO_FILE}};
 	int failed = ops->open(ops->world, &name, &s.window.handle);
-	enum error error = failed ? ERR_AGAIN : footer_builder_create(&s.builder); /* e.g. no descriptor is free now */
+	enum error error = failed ? ERR_AGAIN : ERR_OK; /* e.g. no descriptor is free now */
 
 	job->topics = NULL;
 	job->keys = NULL;
 	job->topic_count = job->key_count = 0;
-	job->newest_ts = 0;
 	s.window.end = FILE_HEADER_SIZE + (job->end_lsn - job->first_lsn);
 	if (failed)
 		s.window.handle = NO_FILE;
 	if (!error)
-		error = add_frames(&s);
+		error = gather(&s);
 	if (!error)
 		error = build_and_write(&s);
+	job->newest_ts = job->notes ? job->notes->newest_ts : 0;
 	job->result = error;
 	job->cause = error == ERR_IO || error == ERR_STORAGE_FULL ? errno : 0;
 	if (s.window.handle != NO_FILE)
 		ops->close(ops->world, s.window.handle);
-	footer_builder_destroy(&s.builder);
+	footer_notes_destroy(&job->notes);
 	free(s.window.bytes);
 	if (error) {
 		free(job->topics);

@@ -241,7 +241,8 @@ uint64_t engine_append(struct engine_fixture *f, const char *topic, uint32_t cou
 		uint32_t length = data_length(id, i, options->bytes);
 		assert(head.body_length + length + 64 < BODY_ROOM);
 		make_data(data, id, i, options->bytes);
-		head.body_length += make_record(body + head.body_length, data, length);
+		head.body_length += options->tag != NULL ? make_tagged_record(body + head.body_length, data, length, options->tag)
+		                                         : make_record(body + head.body_length, data, length);
 		head.payload += length;
 	}
 	head.flags = (uint16_t)((options->create ? REQUEST_CREATE_TRUE : 0) | (options->no_create ? REQUEST_CREATE_FALSE : 0) |

@@ -57,6 +57,7 @@ struct append_options {
 	unsigned worker;
 	uint32_t bytes;          /* of each record's data; 0: a few */
 	const char *key;
+	const char *tag;         /* of every record */
 	const struct topic_config *config;
 	bool create, no_create, wait;
 	bool expect_head, expect_epoch;

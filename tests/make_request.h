@@ -22,6 +22,20 @@ static inline uint32_t make_record(uint8_t *out, const void *data, uint32_t leng
 	return size;
 }
 
+static inline uint32_t make_tagged_record(uint8_t *out, const void *data, uint32_t length, const char *tag)
+{
+	uint32_t tag_length = (uint32_t)strlen(tag), size = (uint32_t)record_size(length, 0, tag_length, 0, 0);
+
+	memset(out, 0, size);
+	put_u32(out, size);
+	put_u32(out + 8, length);
+	put_u32(out + 16, tag_length);
+	put_u32(out + 28, RECORD_HAS_TAG);
+	memcpy(out + RECORD_HEAD, data, length);
+	memcpy(out + RECORD_HEAD + length, tag, tag_length);
+	return size;
+}
+
 /*
  * Puts the parts behind `head` into `entry` (which has room), head included, padded with zeros; sets head->length. NULL parts have length
  * 0. The lengths stand in the head.

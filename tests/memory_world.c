@@ -5,6 +5,7 @@
 
 #include "logd/checkpoint_finish.h"
 #include "logd/key_lookup.h"
+#include "logd/footer_notes.h"
 #include "logd/seal.h"
 #include "tests/memory_world_internal.h"
 
@@ -30,6 +31,8 @@ void memory_world_destroy(struct memory_world **world)
 		return;
 	if (w->lookup_pending)
 		free(w->lookup.files);
+	if (w->seal_pending)
+		footer_notes_destroy(&w->seal.notes);
 	for (size_t i = 0; i < w->count; i++)
 		mem_free(w->files[i]);
 	free(w->files);
@@ -82,6 +85,8 @@ void memory_world_die(struct memory_world *w)
 		}
 	if (w->lookup_pending)
 		free(w->lookup.files);
+	if (w->seal_pending)
+		footer_notes_destroy(&w->seal.notes);
 	w->sync_pending = w->prepare_pending = w->seal_pending = w->finish_pending = w->lookup_pending = w->dead = w->killing = false;
 	mem_sweep(w);
 }

@@ -1,6 +1,7 @@
 #include "tests/sim_footers.h"
 
 #include "common/footer.h"
+#include "tests/footer_twin.h"
 
 enum { NAMES = 512 };
 
@@ -63,8 +64,12 @@ void sim_footers_judge(struct sim_oracle *oracle, const struct memory_world *fil
 		if (names[i].kind != 'w')
 			continue;
 		judge_frames(oracle, files, names[i].id);
-		if (open_one(files, names[i].id, &memory, &footer) && footer_check(&footer, &source) != ERR_OK)
+		if (!open_one(files, names[i].id, &memory, &footer))
+			continue;
+		if (footer_check(&footer, &source) != ERR_OK)
 			sim_wrong(oracle, FIGURE_OTHER, "the footer of file %llx does not check", (unsigned long long)names[i].id);
+		else if (!footer_is_what_frames_say(memory.bytes, memory.length, &footer))
+			sim_wrong(oracle, FIGURE_OTHER, "the footer of file %llx is not what its frames say", (unsigned long long)names[i].id);
 	}
 }
 

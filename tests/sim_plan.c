@@ -41,6 +41,7 @@ static void finish(struct sim_request *request, const void *config, const void *
 /* A record's data says which request and record it is; the rest is filler of any length. */
 static uint32_t make_sim_record(uint8_t *out, unsigned request, uint32_t index, uint32_t filler, uint64_t *random)
 {
+	static const char *const tags[] = { "", "red", "blue/1", "blue/2" };
 	char data[8192];
 	int length = snprintf(data, sizeof data, "{\"request\":%u,\"record\":%u,\"filler\":\"", request, index);
 
@@ -48,6 +49,8 @@ static uint32_t make_sim_record(uint8_t *out, unsigned request, uint32_t index, 
 		data[length++] = (char)('a' + sim_draw(random, 26));
 	data[length++] = '"';
 	data[length++] = '}';
+	if (request % 4 == 1 && index % 3 == 0)
+		return make_tagged_record(out, data, (uint32_t)length, tags[(request / 4 + index) % 4]);
 	return make_record(out, data, (uint32_t)length);
 }
 

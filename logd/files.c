@@ -178,6 +178,8 @@ void records_evicted(struct engine *engine, struct topic *topic, uint64_t from, 
 static void apply_evicted(struct engine *engine, struct topic *topic)
 {
 	struct loss gone = topic->evicted;
+	/* A file goes when a new one begins, and that waits until all that was gathered is written: no undo holds numbers from before (log_room, take_append). */
+	assert(topic->touched_group != engine->group);
 	count_off(topic, topic->evicted_count, topic->evicted_bytes);
 	topic->evicted = (struct loss){ 0 };
 	topic->evicted_count = topic->evicted_bytes = 0;

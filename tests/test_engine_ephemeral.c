@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
 
 #include "common/frame.h"
 #include "tests/engine_fixture.h"
@@ -86,6 +87,33 @@ static void batches_whose_file_goes_in_the_round_in_which_they_came_are_answered
 	assert_int_equal(engine_numbers(f, "e").count, 60 - engine_numbers(f, "e").floor);
 	assert_true(engine_numbers(f, "e").floor > 0);
 	engine_assert_no_losses(f, "e");
+}
+
+/* What went, went: the write of the group in whose course it went fails, and takes back only what the group had added. */
+static void records_evicted_in_a_group_that_fails_are_not_counted_again(void **state)
+{
+	struct engine_fixture *f = *state;
+	uint64_t ids[40], floor = 0;
+
+	engine_make_topic(f, "e", DURABILITY_EPHEMERAL);
+	engine_make_topic(f, "other", DURABILITY_EPHEMERAL);
+	for (unsigned turn = 0; turn < 2; turn++) {
+		engine_answered(f, engine_append(f, "e", 1, &(struct append_options){ .bytes = 4000 }));
+		while (turn == 0 && engine_numbers(f, "e").head < 10)
+			engine_answered(f, engine_append(f, "e", 1, &(struct append_options){ .bytes = 4000 }));
+		memory_world_fail(f->world, MEMORY_PWRITE, 0, EIO, false);
+		for (unsigned i = 0; i < 40; i++)
+			ids[i] = engine_append(f, i == 0 ? "e" : "other", 1, &(struct append_options){ .bytes = 4000 });
+		engine_settle(f);
+		memory_world_no_faults(f->world);
+		assert_int_equal(engine_answered(f, ids[0])->status, ERR_STORAGE_FAILED);
+		assert_true(engine_numbers(f, "e").floor > floor);
+		floor = engine_numbers(f, "e").floor;
+	}
+	while (engine_numbers(f, "e").count > 0)
+		engine_answered(f, engine_append(f, "other", 1, &(struct append_options){ .bytes = 4000 }));
+	assert_int_equal(engine_numbers(f, "e").bytes, 0);
+	assert_int_equal(engine_answered(f, engine_delete(f, "e", true))->status, ERR_OK);
 }
 
 static void records_of_the_disk_log_stay_when_ephemeral_ones_behind_them_go(void **state)
@@ -222,6 +250,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, engine_teardown)
 		TEST(oldest_ephemeral_records_go_past_the_bound_and_are_announced_as_cap),
 		TEST(batches_whose_file_goes_in_the_round_in_which_they_came_are_answered_and_announced),
+		TEST(records_evicted_in_a_group_that_fails_are_not_counted_again),
 		TEST(what_lies_in_the_disk_log_goes_with_its_neighbours_and_is_counted),
 		TEST(records_of_another_class_stay_between_ephemeral_ones_of_one_file),
 		TEST(gap_behind_what_stays_is_one_loss_however_long_it_grows),

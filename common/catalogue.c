@@ -8,7 +8,7 @@
 
 #include "common/catalogue_layout.h"
 
-enum { TRIES_MAX = 1000000 }; /* about 10 ms of pauses: far longer than a living writer needs for a section */
+enum { TRIES_MAX = 30000 }; /* at most about a millisecond of pauses: far longer than a writer that runs needs for a section; behind one that does not it costs the reader little */
 
 struct catalogue {
 	const struct catalogue_map *map; /* owned */
@@ -92,7 +92,7 @@ static void pause_briefly(void)
 #endif
 }
 
-/* False when the counter stays odd, or never stands still: its writer is dead, or the reader is better off to come back later. */
+/* False when the counter stays odd, or never stands still: its writer is dead or stands still, or the reader is better off to come back later. */
 static bool attempt_begin(struct attempt *attempt, const catalogue_word *sequence)
 {
 	for (; attempt->tries < TRIES_MAX; attempt->tries++) {

@@ -27,7 +27,7 @@ enum {
 	CATALOGUE_BUCKETS = 1 << 23,
 	CATALOGUE_TOPICS = 1 << 22,
 	CATALOGUE_NO_SLOT = -1,
-	CATALOGUE_WAIT = -2, /* of catalogue_find: a writer died in the middle; every other call answers ERR_AGAIN to it */
+	CATALOGUE_WAIT = -2, /* of catalogue_find: a section is not whole; every other call answers ERR_AGAIN to it */
 };
 #define CATALOGUE_SIZE ((size_t)16 << 30)
 
@@ -98,7 +98,8 @@ uint64_t catalogue_topic_count(const struct catalogue *catalogue);
 /* The slot of a name, CATALOGUE_NO_SLOT, or CATALOGUE_WAIT. */
 int64_t catalogue_find(const struct catalogue *catalogue, const char *name, size_t length);
 
-/* Copies the numbers. ERR_TOPIC_NOT_FOUND: the slot holds no topic. ERR_AGAIN: a writer died in the middle; wait for the next catalogue. */
+/* Copies the numbers. ERR_TOPIC_NOT_FOUND: the slot holds no topic. ERR_AGAIN: its section is not whole, because the writer stands still in the middle, or
+ * died there: look again a little later, or in the next catalogue. */
 enum error catalogue_numbers(const struct catalogue *catalogue, int64_t slot, struct topic_numbers *numbers);
 
 /* Name (at least TOPIC_NAME_MAX + 1 bytes of room; returns the length through *length) and configuration of the topic `id` in `slot`.
@@ -117,7 +118,7 @@ enum error catalogue_extents(const struct catalogue *catalogue, int64_t slot, ui
 enum error catalogue_segments(const struct catalogue *catalogue, int64_t slot, uint64_t id, uint64_t seq, struct segment *segments, unsigned room,
                               unsigned *count);
 
-/* The first loss with to >= seq, if any: ERR_OK, or ERR_AGAIN when there is none. ERR_BUSY: a writer died in the middle. */
+/* The first loss with to >= seq, if any: ERR_OK, or ERR_AGAIN when there is none. ERR_BUSY: what is ERR_AGAIN elsewhere. */
 enum error catalogue_loss(const struct catalogue *catalogue, int64_t slot, uint64_t id, uint64_t seq, struct loss *loss);
 
 /* The file with this index. */

@@ -61,7 +61,11 @@ static uint64_t now_ms(void)
 static uint64_t head_of(const struct race *race, int topic)
 {
 	struct topic_numbers numbers;
-	CHECK(catalogue_numbers(race->catalogue, race->slots[topic], &numbers) == ERR_OK);
+	enum error error;
+	do /* the writer may have to wait for a core in the middle of a section */
+		error = catalogue_numbers(race->catalogue, race->slots[topic], &numbers);
+	while (error == ERR_AGAIN);
+	CHECK(error == ERR_OK);
 	return numbers.head;
 }
 

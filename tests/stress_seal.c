@@ -66,6 +66,13 @@ static void *writing(void *context)
 	return NULL;
 }
 
+/* The writer may have to wait for a core in the middle of a section, longer than one call does: then the call is made again. */
+static bool whole(enum error error)
+{
+	CHECK(error == ERR_OK || error == ERR_AGAIN);
+	return error == ERR_OK;
+}
+
 static void look(struct race *race, const struct catalogue *catalogue, const struct topic_numbers *numbers, uint64_t back)
 {
 	uint64_t seq = numbers->head > back ? numbers->head - back : 1;
@@ -73,14 +80,17 @@ static void look(struct race *race, const struct catalogue *catalogue, const str
 	struct segment segment;
 	unsigned extents, segments;
 
-	CHECK(catalogue_extents(catalogue, 0, 5, seq, &extent, 1, &extents) == ERR_OK);
-	CHECK(catalogue_segments(catalogue, 0, 5, seq, &segment, 1, &segments) == ERR_OK);
+	while (!whole(catalogue_extents(catalogue, 0, 5, seq, &extent, 1, &extents)))
+		;
+	while (!whole(catalogue_segments(catalogue, 0, 5, seq, &segment, 1, &segments)))
+		;
 	if (extents == 1 && extent.first_seq == seq) {
 		CHECK(extent.payload == seq);
 		atomic_fetch_add_explicit(&race->in_extents, 1, memory_order_relaxed);
 	} else {
 		struct topic_numbers now;
-		CHECK(catalogue_numbers(catalogue, 0, &now) == ERR_OK);
+		while (!whole(catalogue_numbers(catalogue, 0, &now)))
+			;
 		CHECK((segments == 1 && segment.first_seq <= seq && segment.last_seq >= seq && segment.extents_offset == segment.file) || now.floor >= seq);
 		atomic_fetch_add_explicit(&race->in_segments, 1, memory_order_relaxed);
 	}

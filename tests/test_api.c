@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "common/catalogue_writer.h"
 #include "common/record.h"
 #include "tests/worker_fixture.h"
 #include "worker/files.h"
@@ -344,6 +346,59 @@ static void read_whose_file_is_missing_waits_for_it_with_its_question_kept(void 
 	close(file.fd);
 }
 
+static bool has_come(int client)
+{
+	char byte;
+	return recv(client, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+static void expect_soon(struct worker_fixture *f, int client, const char *text)
+{
+	uint64_t until_us = worker_now_us() + 5000000;
+	while (!has_come(client) && worker_now_us() < until_us)
+		fixture_rounds(f);
+	fixture_expect(f, client, 200, text);
+}
+
+/* The log process stands still in the middle of a section, and goes on with the same catalogue. */
+static void reads_wait_for_a_section_and_are_answered_when_it_is_whole(void **state)
+{
+	struct worker_fixture *f = *state;
+	struct fixture_file file;
+	uint32_t slot = fixture_topic(f, "orders");
+	fixture_topic(f, "a");
+	fixture_file(f, true, &file);
+	fixture_batch(f, &file, slot, 1, &(struct fixture_batch){ .count = 3 });
+	fixture_publish(f, slot, 3);
+	catalogue_section_begin(&f->catalogue->map->topics[slot].sequence);
+	const struct { int client; const char *answer; } reads[] = {
+		{ fixture_request(f, "GET", "/v0/topics/orders", "", NULL), "{\"topic\":\"orders\"" },
+		{ fixture_request(f, "GET", "/v0/topics", "", NULL), "{\"topic\":\"orders\"" },
+		{ post(f, "/v0/topics/orders/diff", "{}"), "\"records\":[{\"$seq\":1," },
+		{ fixture_request(f, "GET", "/v0/topics/orders/records", "", NULL), "\"records\":[{\"$seq\":1," },
+		{ fixture_request(f, "GET", "/v0/topics/orders/records/1", "", NULL), "{\"$seq\":1," },
+	};
+	fixture_expect(f, fixture_request(f, "GET", "/v0/topics/a", "", NULL), 200, "\"topic\":\"a\"");
+	for (unsigned i = 0; i < 5; i++)
+		assert_false(has_come(reads[i].client));
+	catalogue_section_end(&f->catalogue->map->topics[slot].sequence);
+	for (unsigned i = 0; i < 5; i++)
+		expect_soon(f, reads[i].client, reads[i].answer);
+	close(file.fd);
+}
+
+static void listing_waits_until_the_order_of_names_is_whole(void **state)
+{
+	struct worker_fixture *f = *state;
+	fixture_topic(f, "orders");
+	catalogue_section_begin(&f->catalogue->map->head.order_sequence);
+	int list = fixture_request(f, "GET", "/v0/topics", "", NULL);
+	fixture_expect(f, fixture_request(f, "GET", "/v0/topics/orders", "", NULL), 200, "\"topic\":\"orders\"");
+	assert_false(has_come(list));
+	catalogue_section_end(&f->catalogue->map->head.order_sequence);
+	expect_soon(f, list, "\"topic\":\"orders\"");
+}
+
 /* ---- probes ---- */
 
 static void readiness_follows_catalogue_state_and_drain(void **state)
@@ -413,6 +468,8 @@ int main(void)
 		CASE(page_says_where_it_ends_and_what_was_lost_before_it),
 		CASE(wrong_questions_are_refused_before_the_topic_is_looked_up),
 		CASE(read_whose_file_is_missing_waits_for_it_with_its_question_kept),
+		CASE(reads_wait_for_a_section_and_are_answered_when_it_is_whole),
+		CASE(listing_waits_until_the_order_of_names_is_whole),
 		CASE(readiness_follows_catalogue_state_and_drain),
 		CASE(requests_of_a_server_that_has_just_started_wait_for_its_catalogue),
 	};

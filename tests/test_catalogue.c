@@ -480,7 +480,7 @@ static void file_index_stays_until_it_is_removed_and_rises_in_generation(void **
 	assert_true(file.generation > generation);
 }
 
-static void counter_left_odd_by_a_death_sends_the_reader_to_the_next_catalogue(void **state)
+static void counter_that_stays_odd_tells_the_reader_to_look_again_later(void **state)
 {
 	struct fixture *f = *state;
 	uint32_t slot = add(f, "t"), slots[1];
@@ -558,7 +558,7 @@ int main(void)
 		CASE(losses_that_are_set_take_the_place_of_those_before),
 		CASE(losses_are_found_by_seq),
 		CASE(file_index_stays_until_it_is_removed_and_rises_in_generation),
-		CASE(counter_left_odd_by_a_death_sends_the_reader_to_the_next_catalogue),
+		CASE(counter_that_stays_odd_tells_the_reader_to_look_again_later),
 		CASE(hundred_thousand_topics_are_found_and_listed),
 	};
 

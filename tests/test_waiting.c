@@ -1,4 +1,4 @@
-/* worker/waiting.c: exchanges that wait for the next catalogue or for a log file. */
+/* worker/waiting.c: exchanges that wait for the next catalogue, for a section of it or for a log file. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <event2/event.h>
 
 #include "tests/worker_fixture.h"
 #include "worker/waiting.h"
@@ -39,6 +40,20 @@ static void take_another_turn(struct exchange *exchange)
 {
 	fixture_catch(exchange);
 	waiting_for_turn(exchange->worker->waiting, exchange, fixture_catch);
+}
+
+static void look_again(struct exchange *exchange)
+{
+	fixture_catch(exchange);
+	waiting_for_section(exchange->worker->waiting, exchange, look_again);
+}
+
+/* Sleeps as the worker does, until the next look, and makes it. */
+static void next_look(struct worker_fixture *f)
+{
+	event_base_loop(f->worker.base, EVLOOP_ONCE);
+	waiting_run(f->worker.waiting);
+	assert_false(waiting_pending(f->worker.waiting));
 }
 
 static void waiters_of_the_catalogue_are_called_in_the_order_in_which_they_came(void **state)
@@ -182,6 +197,57 @@ static void at_the_daemons_start_a_client_hears_within_a_second_how_far_recovery
 	fixture_expect(f, client, 503, "\"replay_progress\":0.250000");
 }
 
+static void one_of_those_that_wait_for_a_section_looks_at_a_time_and_all_go_on_when_it_gets_on(void **state)
+{
+	struct worker_fixture *f = *state;
+	struct exchange *e[3];
+	for (unsigned i = 0; i < 3; i++)
+		e[i] = fixture_exchange(f, "", NULL, NULL);
+	for (unsigned i = 0; i < 3; i++)
+		waiting_for_section(f->worker.waiting, e[i], i == 2 ? fixture_catch : look_again);
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t began = worker_now_us();
+		next_look(f);
+		assert_true(worker_now_us() - began > 1000); /* it sleeps in between */
+		assert_int_equal(f->caught_count, 4 + i);
+		assert_ptr_equal(f->caught[3 + i], e[i]);
+	}
+	next_look(f);
+	assert_int_equal(f->caught_count, 5 + 3);
+	assert_ptr_equal(f->caught[5], e[2]);
+	assert_ptr_equal(f->caught[6], e[0]);
+	assert_ptr_equal(f->caught[7], e[1]);
+	catalogue_comes(f);
+	assert_int_equal(f->caught_count, 10);
+}
+
+static void section_that_is_never_whole_has_the_time_of_one_wait(void **state)
+{
+	struct worker_fixture *f = *state;
+	int client;
+	struct exchange *e = fixture_exchange(f, "", NULL, &client);
+	waiting_for_section(f->worker.waiting, e, look_again);
+	uint64_t after = worker_now_us();
+	for (unsigned i = 0; i < 3; i++)
+		next_look(f);
+	assert_int_equal(f->caught_count, 4);
+	waiting_sweep(f->worker.waiting, after + DEADLINE_US + 1, DEADLINE_US);
+	fixture_expect(f, client, 503, "\"code\":\"not_ready\"");
+}
+
+static void nobody_looks_for_a_client_that_left(void **state)
+{
+	struct worker_fixture *f = *state;
+	struct exchange *gone = fixture_exchange(f, "", NULL, NULL), *stays = fixture_exchange(f, "", NULL, NULL);
+	waiting_for_section(f->worker.waiting, gone, look_again);
+	waiting_for_section(f->worker.waiting, stays, fixture_catch);
+	fixture_gone(gone);
+	next_look(f);
+	assert_int_equal(f->caught_count, 3);
+	assert_ptr_equal(f->caught[2], stays);
+	fixture_end(gone);
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, worker_fixture_set_up, worker_fixture_tear_down)
@@ -193,6 +259,9 @@ int main(void)
 		CASE(wait_within_the_deadline_goes_on_and_one_beyond_it_is_refused),
 		CASE(who_wants_another_turn_comes_behind_those_who_stand_in_line),
 		CASE(read_that_the_disk_holds_is_called_when_it_comes_or_refused_at_the_deadline),
+		CASE(one_of_those_that_wait_for_a_section_looks_at_a_time_and_all_go_on_when_it_gets_on),
+		CASE(section_that_is_never_whole_has_the_time_of_one_wait),
+		CASE(nobody_looks_for_a_client_that_left),
 		CASE(at_the_daemons_start_a_client_hears_within_a_second_how_far_recovery_is),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

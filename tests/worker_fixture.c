@@ -108,7 +108,7 @@ struct worker_fixture *worker_fixture_create(void)
 	assert_int_equal(connections_create(&w->connections, w), ERR_OK);
 	assert_int_equal(submissions_create(&w->submissions, w), ERR_OK);
 	assert_int_equal(files_create(&w->files, w), ERR_OK);
-	assert_int_equal(waiting_create(&w->waiting), ERR_OK);
+	assert_int_equal(waiting_create(&w->waiting, w->base), ERR_OK);
 	assert_int_equal(longpoll_create(&w->longpoll, w), ERR_OK);
 	assert_int_equal(cold_create(&w->cold, w->base), ERR_OK);
 	assert_int_equal(reader_create(&w->reader, w), ERR_OK);

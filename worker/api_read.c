@@ -109,9 +109,12 @@ static struct reading *read_page(struct exchange *exchange, const struct read_re
 		state->reading = NULL;
 	if (error == ERR_OK)
 		return reading;
+	bool section = error == ERR_BUSY && reading_page(reading)->waits == READING_WAITS_FOR_SECTION;
 	reading_end(&reading);
 	exchange->answer.length = 0;
-	if (error == ERR_BUSY)
+	if (section)
+		waiting_for_section(exchange->worker->waiting, exchange, handler);
+	else if (error == ERR_BUSY)
 		exchange_retry_on_catalogue(exchange, handler);
 	else if (error == ERR_TOPIC_NOT_FOUND)
 		topic_not_found(exchange);
@@ -234,7 +237,7 @@ static int64_t find_topic(struct exchange *exchange, const struct catalogue *cat
 	if (error == ERR_OK)
 		return slot;
 	if (error == ERR_AGAIN)
-		exchange_retry_on_catalogue(exchange, handler);
+		waiting_for_section(exchange->worker->waiting, exchange, handler);
 	else
 		topic_not_found(exchange);
 	return -1;
@@ -288,7 +291,7 @@ static void answer_read(struct exchange *exchange, struct question *q, void (*ha
 		return;
 	enum error error = catalogue_config(catalogue, slot, numbers.id, &config);
 	if (error == ERR_AGAIN) {
-		exchange_retry_on_catalogue(exchange, handler);
+		waiting_for_section(worker->waiting, exchange, handler);
 		return;
 	}
 	/* Who waited for a topic waited for that incarnation of it. */

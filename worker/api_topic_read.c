@@ -9,6 +9,7 @@
 #include "worker/api.h"
 #include "worker/config_json.h"
 #include "worker/negotiate.h"
+#include "worker/waiting.h"
 #include "worker/worker.h"
 
 enum { CURSOR_VERSION = 1, PAGE_DEFAULT = 100, PAGE_MAX = 1000, CURSOR_MAX = 512, LIST_TEXT = 8 * 1024 + 1 /* no longer than a target */, IDLE_ZERO_MS = 300000 };
@@ -74,7 +75,7 @@ void api_topic_get(struct exchange *exchange)
 	if (error == ERR_OK)
 		error = catalogue_config(catalogue, slot, numbers.id, &config);
 	if (error == ERR_AGAIN) {
-		exchange_retry_on_catalogue(exchange, api_topic_get);
+		waiting_for_section(worker->waiting, exchange, api_topic_get);
 		return;
 	}
 	if (error != ERR_OK) {
@@ -180,6 +181,14 @@ static void put_listed(struct exchange *exchange, const char *name, const struct
 	            effective_priority(config, last_read_of(exchange->worker, n->id), now));
 }
 
+static enum error listed_topic(const struct catalogue *catalogue, uint32_t slot, struct topic_numbers *numbers, struct topic_config *config, char *name, size_t *length)
+{
+	enum error error = catalogue_numbers(catalogue, slot, numbers);
+	if (error == ERR_OK)
+		error = catalogue_name(catalogue, slot, numbers->id, name, length);
+	return error == ERR_OK ? catalogue_config(catalogue, slot, numbers->id, config) : error;
+}
+
 void api_topic_list(struct exchange *exchange)
 {
 	const struct catalogue *catalogue = exchange_catalogue(exchange, api_topic_list);
@@ -195,19 +204,17 @@ void api_topic_list(struct exchange *exchange)
 	while (!done && !more) {
 		unsigned room = (unsigned)(l.page_size - listed) + 1;
 		enum error error = catalogue_list(catalogue, l.from, l.from_length, l.after, slots, room, &count);
-		if (error != ERR_OK) {
-			exchange->answer.length = 0;
-			exchange_retry_on_catalogue(exchange, api_topic_list);
-			return;
-		}
 		done = count < room;
-		for (unsigned i = 0; i < count; i++) {
+		for (unsigned i = 0; i < count && error == ERR_OK; i++) {
 			struct topic_numbers numbers;
 			struct topic_config config;
 			size_t length = 0;
-			if (catalogue_numbers(catalogue, slots[i], &numbers) != ERR_OK || catalogue_name(catalogue, slots[i], numbers.id, name, &length) != ERR_OK ||
-			    catalogue_config(catalogue, slots[i], numbers.id, &config) != ERR_OK)
-				continue; /* deleted meanwhile */
+			if ((error = listed_topic(catalogue, slots[i], &numbers, &config, name, &length)) == ERR_AGAIN)
+				break;
+			if (error != ERR_OK) { /* deleted meanwhile */
+				error = ERR_OK;
+				continue;
+			}
 			memcpy(l.from, name, length);
 			l.from_length = length;
 			l.after = true;
@@ -222,6 +229,11 @@ void api_topic_list(struct exchange *exchange)
 			name[length] = '\0';
 			memcpy(last, name, length + 1);
 			put_listed(exchange, name, &numbers, &config, listed++ == 0, l.touch);
+		}
+		if (error != ERR_OK) {
+			exchange->answer.length = 0;
+			waiting_for_section(exchange->worker->waiting, exchange, api_topic_list);
+			return;
 		}
 	}
 	answer_bytes(exchange, "]", 1);

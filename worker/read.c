@@ -102,6 +102,8 @@ enum error reading_use_file(struct reading *p, uint32_t index)
 	struct catalogue_file place;
 	struct log_file *file = NULL;
 	enum error error = catalogue_file(p->request->catalogue, index, &place);
+	if (error == ERR_AGAIN)
+		return reading_section(p, error);
 	if (error != ERR_OK) {
 		/* Retired since the extent was copied: it is looked up again. In a catalogue whose writer has died it may stand there for good. */
 		p->look_again = true;
@@ -385,7 +387,7 @@ static enum error frame_page(struct reading *p)
 	}
 	if (error == ERR_OK && loss.from <= p->end)
 		p->end = loss.from > page->next + 1 ? loss.from - 1 : page->next;
-	return error == ERR_OK || error == ERR_AGAIN ? ERR_OK : error;
+	return error == ERR_AGAIN ? ERR_OK : reading_section(p, error); /* ERR_AGAIN: there is none */
 }
 
 static enum error begin_page(struct reading *p)
@@ -400,7 +402,7 @@ static enum error begin_page(struct reading *p)
 	p->catalogue = catalogue_number(p->request->catalogue);
 	enum error error = catalogue_numbers(p->request->catalogue, p->request->slot, &p->page.numbers);
 	if (error != ERR_OK)
-		return error == ERR_AGAIN ? ERR_BUSY : error;
+		return reading_section(p, error);
 	if (p->page.numbers.id != p->request->topic)
 		return ERR_TOPIC_NOT_FOUND;
 	error = frame_page(p);

@@ -33,8 +33,9 @@ struct read_request {
 
 struct tombstone { uint64_t from, to; uint32_t reason; bool possible; };
 
-/* Why a page is not whole yet: a descriptor is missing; a reader thread is at work; it has held the loop long enough and should let others have their turn. */
-enum reading_waits { READING_WAITS_FOR_FILE, READING_WAITS_FOR_DISK, READING_WAITS_FOR_TURN };
+/* Why a page is not whole yet: a descriptor is missing; a reader thread is at work; it has held the loop long enough and should let others have their turn; the catalogue is in the
+ * middle of a section. */
+enum reading_waits { READING_WAITS_FOR_FILE, READING_WAITS_FOR_DISK, READING_WAITS_FOR_TURN, READING_WAITS_FOR_SECTION };
 
 struct read_page {
 	struct topic_numbers numbers; /* the one moment that the page shows */
@@ -43,7 +44,7 @@ struct read_page {
 	uint64_t examined;
 	bool has_tombstone;
 	struct tombstone tombstone;
-	enum reading_waits waits;     /* with ERR_AGAIN: for what */
+	enum reading_waits waits;     /* with ERR_AGAIN: for what; with ERR_BUSY: FOR_SECTION, or it is the next catalogue */
 	uint64_t missing_file;        /* READING_WAITS_FOR_FILE */
 };
 
@@ -53,7 +54,7 @@ enum error reading_begin(struct reader *reader, void (*wake)(void *context), voi
 /*
  * Goes on with it: appends records to `out`, separated by commas. The request and the buffer are the same at every call (the catalogue is the current one; behind a new one the page
  * begins anew; if the name is another topic by now, that is ERR_TOPIC_NOT_FOUND). ERR_OK: the page is whole. ERR_AGAIN: call again when what it waits for has come; it gets on with every call. ERR_TOPIC_NOT_FOUND: the topic was deleted meanwhile;
- * ERR_BUSY: wait for the next catalogue; ERR_STORAGE_FAILED: the disk could not be read; ERR_NOMEM.
+ * ERR_BUSY: end this one and begin anew when the section is whole (page->waits), else with the next catalogue; ERR_STORAGE_FAILED: the disk could not be read; ERR_NOMEM.
  */
 enum error reading_go_on(struct reading *reading, const struct read_request *request, struct buffer *out);
 const struct read_page *reading_page(const struct reading *reading);

@@ -72,8 +72,8 @@ static enum error look_up(struct reading *p, const struct segment *segment)
 		return error;
 	if (run->extents == NULL && (run->extents = malloc(READ_EXTENTS * sizeof *run->extents)) == NULL)
 		return ERR_NOMEM;
-	if (catalogue_file(p->request->catalogue, segment->file, &file) != ERR_OK)
-		return ERR_BUSY;
+	if ((error = catalogue_file(p->request->catalogue, segment->file, &file)) != ERR_OK)
+		return error == ERR_AGAIN ? reading_section(p, error) : ERR_BUSY;
 	for (run->at = run->count = 0; error == ERR_OK && run->count == 0;) {
 		p->work += EXTENT_WORK;
 		error = reading_slice_over(p) ? ERR_AGAIN : segment_index_find(&run->search, p->reader->hints, &wanted, &source, run->extents, READ_EXTENTS, &run->count);
@@ -114,7 +114,7 @@ enum error reading_next_extents(struct reading *p)
 	if (error == ERR_OK)
 		error = catalogue_segments(r->catalogue, r->slot, r->topic, seq, &segment, 1, &count);
 	if (error != ERR_OK)
-		return error == ERR_AGAIN ? ERR_BUSY : error;
+		return reading_section(p, error);
 	if (count == 0 || segment.first_seq > seq)
 		return ERR_CORRUPT; /* the floor moved over what we wanted: the numbers are read again */
 	p->look_again = false;

@@ -76,6 +76,15 @@ static inline enum error reading_bytes(struct reading *p, uint64_t offset, uint6
 	return error;
 }
 
+/* What a call of the catalogue answered, whose ERR_AGAIN (catalogue_loss: ERR_BUSY) is a section that is not whole. */
+static inline enum error reading_section(struct reading *p, enum error error)
+{
+	if (error != ERR_AGAIN && error != ERR_BUSY)
+		return error;
+	p->page.waits = READING_WAITS_FOR_SECTION;
+	return ERR_BUSY;
+}
+
 /* Looks at the file with this index of the catalogue from now on. ERR_OK with look_again: it is not there any more. */
 enum error reading_use_file(struct reading *p, uint32_t index);
 /* Delivers what the extent holds behind page.next, from the file in use. */

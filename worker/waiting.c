@@ -1,13 +1,14 @@
 #include "worker/waiting.h"
 
+#include <event2/event.h>
 #include <stdlib.h>
 
 #include "worker/worker.h"
 
 /* While the daemon starts: a recovery that takes longer is told to clients (503 not_ready). */
-enum { WAIT_AT_START_US = 1000000, RUN_US = 1000 };
+enum { WAIT_AT_START_US = 1000000, RUN_US = 1000, LOOK_US = 5000 };
 
-enum wait_for { FOR_CATALOGUE, FOR_FILE, FOR_DISK, FOR_TURN };
+enum wait_for { FOR_CATALOGUE, FOR_SECTION, FOR_FILE, FOR_DISK, FOR_TURN };
 
 struct line { struct waiter *first, *last; };
 
@@ -19,20 +20,54 @@ struct waiter {
 	uint64_t file_id;
 	uint64_t since_us;
 	enum wait_for what;   /* FOR_TURN: in `ready`, all others in `waiting` */
+	bool looks;           /* it waited for a section */
 };
 
 struct waiting {
 	struct line waiting, ready;
+	struct event *look;          /* owned; pending while somebody waits for a section */
+	struct exchange *looking;    /* whose handler runs now and waited for a section, or NULL; since when it has */
+	uint64_t looking_since_us;
 };
 
-enum error waiting_create(struct waiting **waiting)
+static void came(struct waiting *waiting, enum wait_for what, uint64_t file_id);
+static void make_ready(struct waiter *waiter);
+
+static void look_later(struct waiting *waiting)
 {
-	*waiting = calloc(1, sizeof **waiting);
-	return *waiting == NULL ? ERR_NOMEM : ERR_OK;
+	const struct timeval later = { .tv_usec = LOOK_US };
+	if (!event_pending(waiting->look, EV_TIMEOUT, NULL))
+		event_add(waiting->look, &later);
+}
+
+/* The one that has not looked for longest looks; the others would only find the same. */
+static void on_look(evutil_socket_t fd, short what, void *context)
+{
+	struct waiting *waiting = context;
+	struct waiter *waiter = waiting->waiting.first;
+	(void)fd;
+	(void)what;
+	while (waiter != NULL && waiter->what != FOR_SECTION)
+		waiter = waiter->next;
+	if (waiter == NULL)
+		return;
+	make_ready(waiter);
+	look_later(waiting);
+}
+
+enum error waiting_create(struct waiting **out, struct event_base *base)
+{
+	struct waiting *waiting = *out = calloc(1, sizeof *waiting);
+	if (waiting == NULL)
+		return ERR_NOMEM;
+	waiting->look = evtimer_new(base, on_look, waiting);
+	return waiting->look == NULL ? ERR_NOMEM : ERR_OK;
 }
 
 void waiting_destroy(struct waiting **waiting)
 {
+	if (*waiting != NULL && (*waiting)->look != NULL)
+		event_free((*waiting)->look);
 	free(*waiting);
 	*waiting = NULL;
 }
@@ -66,7 +101,12 @@ static void wait_for(struct waiting *waiting, struct exchange *exchange, enum wa
 		exchange_error(exchange, ERR_INTERNAL, NULL, "the server has no memory left; try again");
 		return;
 	}
-	*waiter = (struct waiter){ .owner = waiting, .exchange = exchange, .handler = handler, .what = what, .file_id = file_id, .since_us = worker_now_us() };
+	*waiter = (struct waiter){ .owner = waiting, .exchange = exchange, .handler = handler, .what = what, .file_id = file_id, .since_us = worker_now_us(),
+	                           .looks = what == FOR_SECTION };
+	if (waiter->looks && exchange == waiting->looking) {
+		waiter->since_us = waiting->looking_since_us;
+		waiting->looking = NULL; /* it has found nothing new */
+	}
 	enter(what == FOR_TURN ? &waiting->ready : &waiting->waiting, waiter);
 	exchange_park(exchange, waiter, cancel);
 }
@@ -74,6 +114,12 @@ static void wait_for(struct waiting *waiting, struct exchange *exchange, enum wa
 void waiting_for_catalogue(struct waiting *waiting, struct exchange *exchange, void (*handler)(struct exchange *exchange))
 {
 	wait_for(waiting, exchange, FOR_CATALOGUE, 0, handler);
+}
+
+void waiting_for_section(struct waiting *waiting, struct exchange *exchange, void (*handler)(struct exchange *exchange))
+{
+	wait_for(waiting, exchange, FOR_SECTION, 0, handler);
+	look_later(waiting);
 }
 
 void waiting_for_file(struct waiting *waiting, struct exchange *exchange, uint64_t file_id, void (*handler)(struct exchange *exchange))
@@ -110,6 +156,7 @@ static void came(struct waiting *waiting, enum wait_for what, uint64_t file_id)
 void waiting_catalogue_came(struct waiting *waiting)
 {
 	came(waiting, FOR_CATALOGUE, 0);
+	came(waiting, FOR_SECTION, 0);
 }
 
 void waiting_file_came(struct waiting *waiting, uint64_t file_id)
@@ -122,6 +169,21 @@ void waiting_disk_came(struct exchange *exchange)
 	make_ready(exchange->parked);
 }
 
+static void call(struct waiting *waiting, const struct waiter *waiter)
+{
+	struct exchange *exchange = waiter->exchange;
+	void (*handler)(struct exchange *exchange) = waiter->handler;
+	waiting->looking = waiter->looks ? exchange : NULL;
+	waiting->looking_since_us = waiter->since_us;
+	cancel(exchange);
+	exchange->parked = NULL;
+	exchange->cancel = NULL;
+	handler(exchange);
+	if (waiting->looking != NULL)
+		came(waiting, FOR_SECTION, 0);
+	waiting->looking = NULL;
+}
+
 /* Whoever parks for a turn again while this runs comes behind those that are there. */
 void waiting_run(struct waiting *waiting)
 {
@@ -129,13 +191,7 @@ void waiting_run(struct waiting *waiting)
 		return;
 	uint64_t until_us = worker_now_us() + RUN_US;
 	do {
-		struct waiter *waiter = waiting->ready.first;
-		struct exchange *exchange = waiter->exchange;
-		void (*handler)(struct exchange *exchange) = waiter->handler;
-		cancel(exchange);
-		exchange->parked = NULL;
-		exchange->cancel = NULL;
-		handler(exchange);
+		call(waiting, waiting->ready.first);
 	} while (waiting->ready.first != NULL && worker_now_us() < until_us);
 }
 
@@ -147,7 +203,7 @@ bool waiting_pending(const struct waiting *waiting)
 static void refuse(const struct waiter *waiter)
 {
 	struct exchange *exchange = waiter->exchange;
-	if (waiter->what == FOR_CATALOGUE)
+	if (waiter->what == FOR_CATALOGUE || waiter->what == FOR_SECTION)
 		exchange_not_ready(exchange);
 	else if (waiter->what == FOR_FILE)
 		exchange_error(exchange, ERR_STORAGE_FAILED, NULL, "a file of the log could not be opened; try again");

@@ -1,6 +1,6 @@
 /*
- * Exchanges that wait for something of the worker as a whole: the next catalogue, a log file's descriptor, a reader thread, or just their next turn. Each for a bounded time. What they
- * wait for puts them in line; waiting_run calls their handlers in that order, about a millisecond a round, so that many that are woken at once hold nobody else up.
+ * Exchanges that wait for something of the worker as a whole: the next catalogue, a section of this one, a log file's descriptor, a reader thread, or just their next turn. Each for a
+ * bounded time. What they wait for puts them in line; waiting_run calls their handlers in that order, about a millisecond a round, so that many that are woken at once hold nobody else up.
  *
  *   waiting_for_* -> WAITING --came--> READY --waiting_run--> the handler is called again
  *                       \--too long (waiting_sweep)--> refused
@@ -14,13 +14,20 @@
 #include "common/error.h"
 #include "worker/exchange.h"
 
+struct event_base;
 struct waiting;
 
-enum error waiting_create(struct waiting **waiting);
+enum error waiting_create(struct waiting **waiting, struct event_base *base);
 void waiting_destroy(struct waiting **waiting);
 
 /* Parks; `handler` is called again when the next catalogue is there. */
 void waiting_for_catalogue(struct waiting *waiting, struct exchange *exchange, void (*handler)(struct exchange *exchange));
+
+/*
+ * Parks an exchange that met the catalogue in the middle of a section, whose writer stands still or is dead: `handler` is called again when the section is whole, or when a new catalogue is
+ * there. Nobody says when a section ends, so every few milliseconds one of those that wait looks, and if it gets on they all do. It has the time of one wait for all its looks.
+ */
+void waiting_for_section(struct waiting *waiting, struct exchange *exchange, void (*handler)(struct exchange *exchange));
 
 /* Parks; `handler` is called again when this file has come, or cannot come. */
 void waiting_for_file(struct waiting *waiting, struct exchange *exchange, uint64_t file_id, void (*handler)(struct exchange *exchange));

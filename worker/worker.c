@@ -223,7 +223,7 @@ static enum error set_up(struct worker *worker)
 	if (error == ERR_OK)
 		error = files_create(&worker->files, worker);
 	if (error == ERR_OK)
-		error = waiting_create(&worker->waiting);
+		error = waiting_create(&worker->waiting, worker->base);
 	if (error == ERR_OK)
 		error = longpoll_create(&worker->longpoll, worker);
 	if (error == ERR_OK)

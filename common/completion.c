@@ -136,7 +136,6 @@ enum error completion_reader_create(struct completion_reader **reader, const voi
 	made->shared = (const struct completion_shared *)((const uint8_t *)object + COMPLETION_OFFSET);
 	made->bodies = (const uint8_t *)(made->shared + 1);
 	made->read_index = read_index;
-	atomic_store_explicit(read_index, 0, memory_order_release);
 	*reader = made;
 	return ERR_OK;
 }

@@ -1,6 +1,6 @@
 /*
- * The completion ring of one worker process: logd writes places and bodies, the worker reads and says in its counters how
- * far it has read. logd never trusts that index further than its own: it is clamped, and going back or past is ERR_PROTOCOL.
+ * The completion ring of one worker process: logd writes places and bodies, the worker reads and says in its request
+ * object how far it has read. logd never trusts that index further than its own: it is clamped, and going back or past is ERR_PROTOCOL.
  */
 #ifndef TOPICS_COMPLETION_H
 #define TOPICS_COMPLETION_H
@@ -58,7 +58,7 @@ size_t completion_object_size(void);
 
 /* ---- logd ---- */
 struct completion_writer;
-/* `object`: the whole completion object, writable. `read_index`: the worker's, in its counters, read-only and hostile. Goes on where an
+/* `object`: the whole completion object, writable. `read_index`: the worker's, in its request object, read-only and hostile. Goes on where an
  * earlier logd stopped. */
 enum error completion_writer_create(struct completion_writer **writer, void *object, const _Atomic uint64_t *read_index);
 void completion_writer_destroy(struct completion_writer **writer);
@@ -77,8 +77,7 @@ bool completion_stands(const struct completion_writer *writer, uint64_t request_
 
 /* ---- worker ---- */
 struct completion_reader;
-/* Begins with the first answer of a new object and sets *read_index to 0. Who hands the counters on to a new process sets it to 0 too,
- * before logd hears of the new ring. */
+/* Begins with the first answer of a new object; *read_index is 0. */
 enum error completion_reader_create(struct completion_reader **reader, const void *object, _Atomic uint64_t *read_index);
 void completion_reader_destroy(struct completion_reader **reader);
 

@@ -17,7 +17,7 @@ struct read_clock {
 };
 
 struct counters {
-	_Atomic uint64_t completions_read; /* index into the completion ring of the CURRENT process of this slot */
+	uint64_t unused0;
 	_Atomic uint32_t sleeping;         /* common/wake.h */
 	_Atomic uint32_t ready;            /* this process accepts connections */
 	_Atomic uint64_t connections;      /* open now */
@@ -34,7 +34,7 @@ struct counters {
 	_Atomic uint64_t accept_pauses;
 	_Atomic uint64_t ring_full_total;
 	_Atomic uint32_t watching;         /* somebody waits for the feed: common/watch.h */
-	uint32_t unused;
+	uint32_t unused1;
 	_Atomic uint64_t long_polls;       /* that wait now */
 	_Atomic uint64_t cold_reads_total; /* reads of a log file that a reader thread did */
 	_Atomic uint64_t read_errors_total;/* of them and others, that the disk failed */

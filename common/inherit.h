@@ -12,7 +12,7 @@
 
 enum {
 	INHERIT_FD = 3,
-	INHERIT_VERSION = 1,
+	INHERIT_VERSION = 2,
 	WORKERS_MAX = 64,
 	LOGD_EXIT_REFUSED = 3, /* logd's exit status: the data must not be touched (a newer format, no provable identity); starting it again is no use */
 };

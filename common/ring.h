@@ -3,9 +3,9 @@
  * are begun only when they are complete. See common/README.md for the life of an entry and docs/shared-memory.md for the fields.
  *
  * Three memory objects belong to a worker, each written by one side alone:
- *   request object    worker writes: indices of what is published, the ring's bytes, the large area
+ *   request object    worker writes: indices of what is published, read index of completions, the ring's bytes, the large area
  *   completion object logd writes: release positions and marks, completions (common/completion.h)
- *   counters object   worker writes: read index of completions, sleep flag, counters (common/counters.h)
+ *   counters object   worker writes: sleep flag, counters (common/counters.h)
  */
 #ifndef TOPICS_RING_H
 #define TOPICS_RING_H
@@ -29,7 +29,10 @@ struct ring_shared {
 	/* Bytes published since the beginning; ring offset = tail % RING_BYTES; stored with release after the entry's bytes. */
 	_Atomic uint64_t tail;
 	_Atomic uint64_t published;  /* entries published, pads not counted; stored (release) before tail */
-	uint8_t reserved[4080];
+	/* Index into the completion ring (common/completion.h). Here and not in the counters, which outlive the process: what logd reads of a dead
+	 * worker stands still. */
+	_Atomic uint64_t completions_read;
+	uint8_t reserved[4072];
 };
 _Static_assert(sizeof(struct ring_shared) == 4096, "one page");
 /* Then RING_BYTES of ring, then the large area. */

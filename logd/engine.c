@@ -165,7 +165,7 @@ enum error engine_ring_add(struct engine *engine, uint32_t slot, uint64_t incarn
 		return ERR_LIMIT;
 	enum error error = ring_consumer_create(&ring->consumer, request, large_bytes, completion);
 	if (error == ERR_OK)
-		error = completion_writer_create(&ring->completions, completion, &counters->completions_read);
+		error = completion_writer_create(&ring->completions, completion, &((const struct ring_shared *)request)->completions_read);
 	if (error != ERR_OK) {
 		ring_close(ring);
 		return error;

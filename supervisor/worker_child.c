@@ -23,8 +23,7 @@ static enum error new_objects(struct supervisor *s, struct worker_child *worker)
 		error = worker->wake < 0 ? ERR_IO : ERR_OK;
 	}
 	randombytes_buf(&worker->incarnation, sizeof worker->incarnation);
-	/* The counters stay; what belongs to one process of the slot begins anew, before logd hears of the ring. */
-	atomic_store(&worker->counters_map->completions_read, 0);
+	/* The counters stay; what belongs to one process of the slot begins anew. */
 	atomic_store(&worker->counters_map->sleeping, 0);
 	atomic_store(&worker->counters_map->ready, 0);
 	atomic_store(&worker->counters_map->connections, 0);

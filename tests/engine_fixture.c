@@ -79,7 +79,7 @@ void engine_fixture_worker_starts(struct engine_fixture *f, unsigned index)
 	worker->broken = worker->dropped = 0;
 	worker->asleep = false;
 	assert(ring_producer_create(&worker->producer, worker->request, ENGINE_LARGE, worker->completion) == ERR_OK);
-	assert(completion_reader_create(&worker->reader, worker->completion, &worker->counters->completions_read) == ERR_OK);
+	assert(completion_reader_create(&worker->reader, worker->completion, &((struct ring_shared *)worker->request)->completions_read) == ERR_OK);
 	if (f->engine != NULL)
 		assert(engine_ring_add(f->engine, index, worker->incarnation, worker->request, ENGINE_LARGE, worker->completion, worker->counters) == ERR_OK);
 }

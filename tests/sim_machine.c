@@ -100,7 +100,7 @@ void sim_machine_worker(struct sim_machine *machine, unsigned ring)
 	r->completion = fresh_object(completion_object_size());
 	r->incarnation = sim_random(&machine->random) | 1;
 	assert(ring_producer_create(&r->producer, r->request, SIM_LARGE_BYTES, (struct ring_release *)r->completion) == ERR_OK);
-	assert(completion_reader_create(&r->reader, r->completion, &r->counters->completions_read) == ERR_OK);
+	assert(completion_reader_create(&r->reader, r->completion, &((struct ring_shared *)r->request)->completions_read) == ERR_OK);
 }
 
 static enum error add_rings(struct sim_machine *machine, unsigned gone)

@@ -21,7 +21,6 @@ static int set_up(void **state)
 	struct fixture *f = calloc(1, sizeof *f);
 
 	f->object = shared_object(completion_object_size());
-	f->read_index = 77; /* of the slot's process before */
 	assert_int_equal(completion_reader_create(&f->reader, f->object, &f->read_index), ERR_OK);
 	assert_int_equal(completion_writer_create(&f->writer, f->object, &f->read_index), ERR_OK);
 	*state = f;

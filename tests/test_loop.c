@@ -65,7 +65,7 @@ static void make_worker(struct fixture *f)
 	f->counters_fd = object(sizeof *f->counters, &f->counters);
 	f->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	assert_int_equal(ring_producer_create(&f->producer, f->request_map, LARGE, f->completion_map), ERR_OK);
-	assert_int_equal(completion_reader_create(&f->reader, f->completion_map, &f->counters->completions_read), ERR_OK);
+	assert_int_equal(completion_reader_create(&f->reader, f->completion_map, &((struct ring_shared *)f->request_map)->completions_read), ERR_OK);
 }
 
 static int setup(void **state)

@@ -77,7 +77,6 @@ static void next_worker_of_a_slot_has_its_counters_and_rings_of_its_own(void **s
 	assert_int_equal(atomic_load(&worker->counters_map->ready), 1);
 	atomic_store(&worker->counters_map->requests_total, 4711);
 	atomic_store(&worker->counters_map->connections, 3);
-	atomic_store(&worker->counters_map->completions_read, 99);
 	counters_touch(worker->counters_map, 5, 1234);
 	end_it(f, 1);
 	const struct control gone = supervisor_told(f->logd, PARTY_LOGD, NULL, 0);
@@ -94,6 +93,37 @@ static void next_worker_of_a_slot_has_its_counters_and_rings_of_its_own(void **s
 	assert_int_equal(atomic_load(&worker->counters_map->requests_total), 4711);
 	assert_int_equal(counters_last_read((const struct counters *const[]){ worker->counters_map }, 1, 5), 1234);
 	until_it_runs(f, 1);
+}
+
+/* logd may look at the ring of a dead worker until it has read that it is gone; a number in it that went back would be the worker's offence. */
+static void ring_of_a_dead_worker_stands_still_when_the_next_one_of_its_slot_starts(void **state)
+{
+	struct supervisor_fixture *f = *state;
+	struct worker_child *worker = &f->s.workers[1];
+	int fds[CONTROL_FDS];
+	void *request = NULL, *next = NULL;
+	const size_t size = RING_LARGE_OFFSET + f->s.large_bytes;
+
+	supervisor_play_logd(f);
+	worker_start(&f->s, 1);
+	supervisor_told(f->logd, PARTY_LOGD, fds, 4);
+	until_it_runs(f, 1);
+	assert_int_equal(shm_map(&request, worker->request, size, true), ERR_OK);
+	struct ring_shared *shared = request, *fresh;
+	atomic_store(&shared->completions_read, 99);
+	end_it(f, 1);
+	assert_int_equal(supervisor_told(f->logd, PARTY_LOGD, NULL, 0).type, CTL_RING_GONE);
+	worker_start(&f->s, 1);
+	ring_told(f, 1, worker->incarnation);
+	until_it_runs(f, 1);
+	assert_int_equal(atomic_load(&shared->completions_read), 99);
+	assert_int_equal(shm_map(&next, worker->request, size, false), ERR_OK);
+	fresh = next;
+	assert_int_equal(atomic_load(&fresh->completions_read), 0);
+	shm_unmap(&request, size);
+	shm_unmap(&next, size);
+	for (unsigned i = 0; i < 4; i++)
+		close(fds[i]);
 }
 
 static void worker_without_a_logd_runs_and_its_ring_waits(void **state)
@@ -141,6 +171,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(started_worker_says_ready_and_logd_has_its_ring),
 		TEST(next_worker_of_a_slot_has_its_counters_and_rings_of_its_own),
+		TEST(ring_of_a_dead_worker_stands_still_when_the_next_one_of_its_slot_starts),
 		TEST(worker_without_a_logd_runs_and_its_ring_waits),
 		TEST(drained_worker_leaves_by_itself_with_status_0),
 		TEST(worker_whose_supervisor_is_gone_leaves),

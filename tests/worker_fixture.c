@@ -72,9 +72,9 @@ static void make_logd(struct worker_fixture *f)
 	w->status = f->status;
 	w->all_counters[0] = w->counters;
 	assert_int_equal(ring_producer_create(&w->ring, f->request_object, FIXTURE_LARGE_BYTES, f->completion_object), ERR_OK);
-	assert_int_equal(completion_reader_create(&w->completions, f->completion_object, &w->counters->completions_read), ERR_OK);
+	assert_int_equal(completion_reader_create(&w->completions, f->completion_object, &((struct ring_shared *)f->request_object)->completions_read), ERR_OK);
 	assert_int_equal(ring_consumer_create(&f->requests, f->request_object, FIXTURE_LARGE_BYTES, f->completion_object), ERR_OK);
-	assert_int_equal(completion_writer_create(&f->answers, f->completion_object, &w->counters->completions_read), ERR_OK);
+	assert_int_equal(completion_writer_create(&f->answers, f->completion_object, &((struct ring_shared *)f->request_object)->completions_read), ERR_OK);
 	assert_int_equal(shm_create(&f->objects[OBJECT_CATALOGUE], "test", CATALOGUE_SIZE), ERR_OK);
 	assert_int_equal(catalogue_writer_create(&f->catalogue, f->objects[OBJECT_CATALOGUE], FIXTURE_CATALOGUE), ERR_OK);
 	assert_int_equal(catalogue_open(&f->reader, f->objects[OBJECT_CATALOGUE]), ERR_OK);

@@ -181,7 +181,7 @@ static enum error map_objects(struct worker *worker)
 	if (error == ERR_OK)
 		error = ring_producer_create(&worker->ring, request, inherit->large_bytes, completion);
 	if (error == ERR_OK)
-		error = completion_reader_create(&worker->completions, completion, &worker->counters->completions_read);
+		error = completion_reader_create(&worker->completions, completion, &((struct ring_shared *)request)->completions_read);
 	return error;
 }
 

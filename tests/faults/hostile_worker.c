@@ -161,11 +161,10 @@ static void published_ahead(struct attacker *a)
 /* Says that it has read answers which were never written. */
 static void answers_ahead(struct attacker *a)
 {
-	struct counters *counters = mmap(NULL, sizeof *counters, PROT_READ | PROT_WRITE, MAP_SHARED, a->inherit.counters_fd, 0);
 	uint8_t entry[1024];
 	size_t size = good(entry, 1 << 20, "hostile");
 	freeze(a);
-	atomic_fetch_add(&counters->completions_read, 1000000);
+	atomic_fetch_add(&a->shared->completions_read, 1000000);
 	publish(a, entry, size, size);
 }
 

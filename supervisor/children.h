@@ -27,11 +27,12 @@
 
 enum child_state { CHILD_ABSENT, CHILD_STARTING, CHILD_RUNNING, CHILD_LEAVING };
 
-/* A message that its socket had no room for. */
+/* A message that its socket had no room for. Its descriptors are not copies, which want of descriptors could refuse: who has one of them lets it go by let_go alone. */
 struct unsent {
 	struct unsent *next;
 	struct control message;
-	int fds[CONTROL_FDS];   /* owned copies */
+	int fds[CONTROL_FDS];
+	bool left[CONTROL_FDS]; /* its owner has let this one go: it is let go with the message */
 	unsigned fd_count;
 };
 
@@ -94,9 +95,12 @@ struct supervisor {
 uint64_t now_us(void);
 
 /* messages.c */
+/* The descriptors stay the caller's, who closes them with let_go. */
 void tell(struct supervisor *s, struct child *child, const struct control *message, const int *fds, unsigned fd_count);
 void send_unsent(struct supervisor *s, struct child *child);
-void drop_unsent(struct child *child);
+void drop_unsent(struct supervisor *s, struct child *child);
+/* Closes the descriptor, now or when the last message that waits with it has gone. */
+void let_go(struct supervisor *s, int fd);
 void take_logd_messages(struct supervisor *s);
 void take_worker_messages(struct supervisor *s, struct worker_child *worker);
 /* To the service manager: how far a recovery is, when that has changed. */

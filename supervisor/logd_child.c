@@ -82,7 +82,7 @@ void give_ring(struct supervisor *s, unsigned slot)
 	const int fds[] = { request_readonly, worker->completion, worker->counters_readonly, worker->wake };
 	const struct control message = { .type = CTL_RING_NEW, .slot = slot, .incarnation = worker->incarnation, .a = s->large_bytes };
 	tell(s, &s->logd, &message, fds, 4);
-	close(request_readonly);
+	let_go(s, request_readonly);
 }
 
 static void introduce(struct supervisor *s)
@@ -175,7 +175,7 @@ void logd_died(struct supervisor *s, int status)
 	if (s->logd.control >= 0)
 		close(s->logd.control);
 	s->logd.control = -1;
-	drop_unsent(&s->logd);
+	drop_unsent(s, &s->logd);
 	s->logd.pid = 0;
 	s->logd.state = CHILD_ABSENT;
 	s->fault_death = WIFSIGNALED(status) ? WTERMSIG(status) != SIGKILL && WTERMSIG(status) != SIGTERM : WEXITSTATUS(status) != 0;

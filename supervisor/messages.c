@@ -15,49 +15,59 @@
 
 enum { UNSENT_MAX = 8192 };
 
-static void free_unsent(struct unsent *one)
+static bool leave_to(struct child *child, int fd)
 {
-	for (unsigned i = 0; one != NULL && i < one->fd_count; i++)
-		close(one->fds[i]);
+	for (struct unsent *one = child->unsent; one != NULL; one = one->next)
+		for (unsigned i = 0; i < one->fd_count; i++)
+			if (one->fds[i] == fd) {
+				one->left[i] = true;
+				return true;
+			}
+	return false;
+}
+
+void let_go(struct supervisor *s, int fd)
+{
+	bool waits = leave_to(&s->logd, fd);
+	for (unsigned i = 0; i < s->options->settings.workers && !waits; i++)
+		waits = leave_to(&s->workers[i].child, fd);
+	if (!waits)
+		close(fd);
+}
+
+static void drop_first(struct supervisor *s, struct child *child)
+{
+	struct unsent *one = child->unsent;
+	child->unsent = one->next;
+	child->unsent_count--;
+	for (unsigned i = 0; i < one->fd_count; i++)
+		if (one->left[i])
+			let_go(s, one->fds[i]);
 	free(one);
 }
 
-void drop_unsent(struct child *child)
+void drop_unsent(struct supervisor *s, struct child *child)
 {
-	while (child->unsent != NULL) {
-		struct unsent *one = child->unsent;
-		child->unsent = one->next;
-		free_unsent(one);
-	}
-	child->unsent_count = 0;
-}
-
-/* Copies of the descriptors, all or none. */
-static bool copy_fds(struct unsent *one, const int *fds, unsigned fd_count)
-{
-	for (; one->fd_count < fd_count; one->fd_count++) {
-		one->fds[one->fd_count] = fcntl(fds[one->fd_count], F_DUPFD_CLOEXEC, 0);
-		if (one->fds[one->fd_count] < 0)
-			return false;
-	}
-	return true;
+	while (child->unsent != NULL)
+		drop_first(s, child);
 }
 
 /* A child that misses a message would go on in a wrong belief; one that is ended is told everything anew. */
 static void keep(struct supervisor *s, struct child *child, const struct control *message, const int *fds, unsigned fd_count)
 {
-	struct unsent *one = calloc(1, sizeof *one), **end = &child->unsent;
+	struct unsent *one = NULL, **end = &child->unsent;
 	bool full = child->unsent_count >= UNSENT_MAX;
-	if (one == NULL || full || !copy_fds(one, fds, fd_count)) {
+	if (full || (one = calloc(1, sizeof *one)) == NULL) {
 		if (full)
 			log_line(&s->logging, LOG_LEVEL_ERROR, "process %d does not read what it is told; it is ended", (int)child->pid);
 		else
 			log_line(&s->logging, LOG_LEVEL_ERROR, "what process %d is to be told cannot be kept (%s); it is ended", (int)child->pid, strerror(errno));
-		free_unsent(one);
 		kill(child->pid, SIGKILL);
 		return;
 	}
 	one->message = *message;
+	for (; one->fd_count < fd_count; one->fd_count++)
+		one->fds[one->fd_count] = fds[one->fd_count];
 	while (*end != NULL)
 		end = &(*end)->next;
 	*end = one;
@@ -79,14 +89,11 @@ void tell(struct supervisor *s, struct child *child, const struct control *messa
 
 void send_unsent(struct supervisor *s, struct child *child)
 {
-	(void)s;
 	while (child->unsent != NULL) {
-		struct unsent *one = child->unsent;
+		const struct unsent *one = child->unsent;
 		if (control_send(child->control, &one->message, one->fds, one->fd_count) == ERR_AGAIN)
 			return;
-		child->unsent = one->next;
-		child->unsent_count--;
-		free_unsent(one);
+		drop_first(s, child);
 	}
 }
 
@@ -124,7 +131,7 @@ static void give_file(struct supervisor *s, struct child *child, uint32_t kind, 
 	const struct control message = { .type = CTL_FILE, .kind = kind, .a = id, .b = fd < 0 ? (uint64_t)-fd : 0 };
 	tell(s, child, &message, &fd, fd >= 0);
 	if (fd >= 0)
-		close(fd);
+		let_go(s, fd);
 }
 
 static void every_worker(struct supervisor *s, const struct control *message, const int *fds, unsigned fd_count)
@@ -149,7 +156,7 @@ static void file_retired(struct supervisor *s, const struct control *message)
 		if (gone->id != message->a)
 			continue;
 		*at = gone->next;
-		close(gone->fd);
+		let_go(s, gone->fd);
 		free(gone);
 		break;
 	}
@@ -191,7 +198,7 @@ static void logd_ready(struct supervisor *s)
 		return;
 	}
 	if (s->catalogue_readonly >= 0)
-		close(s->catalogue_readonly);
+		let_go(s, s->catalogue_readonly);
 	s->catalogue_readonly = fd;
 	s->logd.state = CHILD_RUNNING;
 	every_worker(s, &message, &fd, 1);

@@ -30,12 +30,12 @@ static enum error new_objects(struct supervisor *s, struct worker_child *worker)
 	return error;
 }
 
-static void close_objects(struct worker_child *worker)
+static void close_objects(struct supervisor *s, struct worker_child *worker)
 {
 	int *const fds[] = { &worker->request, &worker->completion, &worker->wake };
 	for (unsigned i = 0; i < 3; i++) {
 		if (*fds[i] >= 0)
-			close(*fds[i]);
+			let_go(s, *fds[i]);
 		*fds[i] = -1;
 	}
 }
@@ -90,7 +90,7 @@ void worker_start(struct supervisor *s, unsigned slot)
 	}
 	if (error != ERR_OK) {
 		log_line(&s->logging, LOG_LEVEL_ERROR, "topics-worker %u cannot be started: %s", slot, error == ERR_IO ? strerror(errno) : error_text(error));
-		close_objects(worker);
+		close_objects(s, worker);
 		child_back_off(&worker->child);
 		return;
 	}
@@ -108,11 +108,11 @@ void worker_died(struct supervisor *s, struct worker_child *worker, int status)
 	if (worker->child.control >= 0)
 		close(worker->child.control);
 	worker->child.control = -1;
-	drop_unsent(&worker->child);
+	drop_unsent(s, &worker->child);
 	worker->child.pid = 0;
 	worker->child.state = CHILD_ABSENT;
 	/* logd has its own mappings: what it had taken is finished, the rest was never accepted. */
-	close_objects(worker);
+	close_objects(s, worker);
 	tell(s, &s->logd, &gone, NULL, 0);
 	worker->incarnation = 0;
 	child_back_off(&worker->child);

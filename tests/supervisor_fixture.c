@@ -71,9 +71,9 @@ static void close_all(int *const *fds, unsigned count)
 			close(*fds[i]);
 }
 
-static void end_child(struct child *child)
+static void end_child(struct supervisor *s, struct child *child)
 {
-	drop_unsent(child);
+	drop_unsent(s, child);
 	if (child->pid > 0) {
 		kill(child->pid, SIGKILL);
 		waitpid(child->pid, NULL, 0);
@@ -91,12 +91,12 @@ int supervisor_teardown(void **state)
 	int *const fds[] = { &s->status, &s->status_readonly, &s->feed, &s->feed_readonly, &s->logd_wake, &s->catalogue, &s->catalogue_readonly, &f->logd,
 		&f->ground.listen_fd, &f->ground.lock_fd, &f->ground.data_dir_fd };
 
-	end_child(&s->logd);
+	end_child(s, &s->logd);
 	shm_unmap(&map, sizeof(struct status));
 	for (unsigned i = 0; i < FIXTURE_WORKERS; i++) {
 		struct worker_child *worker = &s->workers[i];
 		int *const of_worker[] = { &worker->request, &worker->completion, &worker->wake, &worker->counters, &worker->counters_readonly, &f->workers[i] };
-		end_child(&worker->child);
+		end_child(s, &worker->child);
 		map = worker->counters_map;
 		shm_unmap(&map, sizeof(struct counters));
 		close_all(of_worker, 6);

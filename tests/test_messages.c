@@ -43,7 +43,7 @@ static void what_the_socket_has_no_room_for_is_kept_and_sent_in_order(void **sta
 	assert_int_equal(child->unsent_count, 0);
 }
 
-static void kept_descriptors_are_copies_and_go_with_their_message(void **state)
+static void kept_descriptors_stay_open_and_go_with_their_message(void **state)
 {
 	struct supervisor_fixture *f = *state;
 	struct child *child = &f->s.workers[0].child;
@@ -58,7 +58,8 @@ static void kept_descriptors_are_copies_and_go_with_their_message(void **state)
 		tell(&f->s, child, &drain, NULL, 0);
 	before = open_descriptors();
 	tell(&f->s, child, &(struct control){ .type = CTL_FILE, .a = 7 }, &object, 1);
-	close(object);
+	let_go(&f->s, object);
+	assert_int_equal(open_descriptors(), before);
 	do {
 		send_unsent(&f->s, child);
 		assert_int_equal(control_receive(f->workers[0], PARTY_SUPERVISOR, PARTY_WORKER, &got, fds, &count), ERR_OK);
@@ -84,17 +85,19 @@ static void child_that_reads_nothing_of_thousands_is_ended(void **state)
 	status = supervisor_ended(child->pid);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	child->pid = 0;
-	drop_unsent(child);
+	drop_unsent(&f->s, child);
 	assert_null(child->unsent);
 }
 
-/* A message without its descriptors would leave logd without a ring and nobody would know: its end sets things right. */
-static void child_whose_message_cannot_be_kept_whole_is_ended(void **state)
+/* A message without its descriptors would leave a child in a wrong belief, and its end for want of them would cost clients their answers. */
+static void message_is_kept_whole_while_there_is_no_descriptor_left(void **state)
 {
 	struct supervisor_fixture *f = *state;
 	struct child *child = &f->s.workers[0].child;
 	struct rlimit usual, none;
-	int status;
+	struct control got;
+	unsigned count;
+	int fds[CONTROL_FDS];
 
 	supervisor_play_worker(f, 0);
 	while (child->unsent == NULL)
@@ -102,11 +105,38 @@ static void child_whose_message_cannot_be_kept_whole_is_ended(void **state)
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
 	none = (struct rlimit){ STDERR_FILENO + 1, usual.rlim_max };
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	tell(&f->s, child, &(struct control){ .type = CTL_FILE }, &f->s.status, 1);
+	tell(&f->s, child, &(struct control){ .type = CTL_FILE, .a = 7 }, &f->s.status, 1);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
-	status = supervisor_ended(child->pid);
-	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-	child->pid = 0;
+	do {
+		send_unsent(&f->s, child);
+		assert_int_equal(control_receive(f->workers[0], PARTY_SUPERVISOR, PARTY_WORKER, &got, fds, &count), ERR_OK);
+	} while (got.type != CTL_FILE);
+	assert_int_equal(count, 1);
+	close(fds[0]);
+	assert_int_equal(waitpid(child->pid, NULL, WNOHANG), 0);
+}
+
+static void descriptor_that_several_messages_wait_with_is_closed_with_the_last(void **state)
+{
+	struct supervisor_fixture *f = *state;
+	int object = memfd_create("file", MFD_CLOEXEC);
+	unsigned before;
+
+	for (unsigned i = 0; i < 2; i++) {
+		supervisor_play_worker(f, i);
+		while (f->s.workers[i].child.unsent == NULL)
+			tell(&f->s, &f->s.workers[i].child, &drain, NULL, 0);
+	}
+	before = open_descriptors();
+	for (unsigned i = 0; i < 4; i++)
+		tell(&f->s, &f->s.workers[i % 2].child, &(struct control){ .type = CTL_FILE, .a = 7 }, &object, 1);
+	let_go(&f->s, object);
+	drop_unsent(&f->s, &f->s.workers[0].child);
+	assert_int_equal(open_descriptors(), before);
+	drop_unsent(&f->s, &f->s.workers[1].child);
+	assert_int_equal(open_descriptors(), before - 1);
+	let_go(&f->s, memfd_create("file", MFD_CLOEXEC)); /* nobody waits with it */
+	assert_int_equal(open_descriptors(), before - 1);
 }
 
 static void child_without_a_socket_is_told_nothing(void **state)
@@ -393,9 +423,10 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, supervisor_setup, supervisor_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(what_the_socket_has_no_room_for_is_kept_and_sent_in_order),
-		TEST(kept_descriptors_are_copies_and_go_with_their_message),
+		TEST(kept_descriptors_stay_open_and_go_with_their_message),
 		TEST(child_that_reads_nothing_of_thousands_is_ended),
-		TEST(child_whose_message_cannot_be_kept_whole_is_ended),
+		TEST(message_is_kept_whole_while_there_is_no_descriptor_left),
+		TEST(descriptor_that_several_messages_wait_with_is_closed_with_the_last),
 		TEST(child_without_a_socket_is_told_nothing),
 		TEST(worker_gets_a_log_file_to_read_by_kind_and_id),
 		TEST(what_is_no_log_file_is_refused_with_the_reason),

@@ -52,7 +52,7 @@ struct child {
 struct worker_child {
 	struct child child;
 	uint64_t incarnation;
-	int request, completion, wake;        /* -1 while ABSENT */
+	int request, request_readonly, completion, wake; /* -1 while ABSENT */
 	int counters, counters_readonly;      /* outlive the process */
 	struct counters *counters_map;
 };
@@ -77,6 +77,7 @@ struct supervisor {
 	int status, status_readonly, feed, feed_readonly, logd_wake;
 	struct status *status_map;
 	int catalogue;          /* what logd builds or keeps */
+	int catalogue_next;     /* the same, read-only: there before it is wanted, so that READY finds no want of descriptors */
 	int catalogue_readonly; /* what readers see; the one before until READY */
 	uint64_t catalogue_number;
 	struct ephemeral *ephemeral;

@@ -72,17 +72,11 @@ void give_reserves(struct supervisor *s)
 void give_ring(struct supervisor *s, unsigned slot)
 {
 	const struct worker_child *worker = &s->workers[slot];
-	int request_readonly;
 	if (worker->request < 0 || s->logd.control < 0)
 		return;
-	if (shm_reopen_readonly(&request_readonly, worker->request) != ERR_OK) {
-		log_line(&s->logging, LOG_LEVEL_ERROR, "the ring of worker %u cannot be handed out: %s", slot, strerror(errno));
-		return;
-	}
-	const int fds[] = { request_readonly, worker->completion, worker->counters_readonly, worker->wake };
+	const int fds[] = { worker->request_readonly, worker->completion, worker->counters_readonly, worker->wake };
 	const struct control message = { .type = CTL_RING_NEW, .slot = slot, .incarnation = worker->incarnation, .a = s->large_bytes };
 	tell(s, &s->logd, &message, fds, 4);
-	let_go(s, request_readonly);
 }
 
 static void introduce(struct supervisor *s)
@@ -103,9 +97,12 @@ static enum error new_catalogue(struct supervisor *s)
 {
 	if (s->catalogue >= 0)
 		close(s->catalogue);
-	s->catalogue = -1;
+	if (s->catalogue_next >= 0)
+		close(s->catalogue_next);
+	s->catalogue = s->catalogue_next = -1;
 	s->catalogue_number++;
-	return shm_create(&s->catalogue, "topics-catalogue", CATALOGUE_SIZE);
+	enum error error = shm_create(&s->catalogue, "topics-catalogue", CATALOGUE_SIZE);
+	return error == ERR_OK ? shm_reopen_readonly(&s->catalogue_next, s->catalogue) : error;
 }
 
 static enum error run(struct supervisor *s, int control)

@@ -192,16 +192,14 @@ static void say_ready(struct supervisor *s)
 static void logd_ready(struct supervisor *s)
 {
 	const struct control message = { .type = CTL_CATALOGUE, .a = s->catalogue_number };
-	int fd;
-	if (shm_reopen_readonly(&fd, s->catalogue) != ERR_OK) {
-		log_line(&s->logging, LOG_LEVEL_ERROR, "the catalogue cannot be handed out: %s", strerror(errno));
-		return;
-	}
+	if (s->catalogue_next < 0)
+		return; /* it has said so before */
 	if (s->catalogue_readonly >= 0)
 		let_go(s, s->catalogue_readonly);
-	s->catalogue_readonly = fd;
+	s->catalogue_readonly = s->catalogue_next;
+	s->catalogue_next = -1;
 	s->logd.state = CHILD_RUNNING;
-	every_worker(s, &message, &fd, 1);
+	every_worker(s, &message, &s->catalogue_readonly, 1);
 	say_ready(s);
 }
 

@@ -17,6 +17,8 @@ static enum error new_objects(struct supervisor *s, struct worker_child *worker)
 {
 	enum error error = shm_create(&worker->request, "topics-request", RING_LARGE_OFFSET + s->large_bytes);
 	if (error == ERR_OK)
+		error = shm_reopen_readonly(&worker->request_readonly, worker->request);
+	if (error == ERR_OK)
 		error = shm_create(&worker->completion, "topics-completion", completion_object_size());
 	if (error == ERR_OK) {
 		worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -32,8 +34,8 @@ static enum error new_objects(struct supervisor *s, struct worker_child *worker)
 
 static void close_objects(struct supervisor *s, struct worker_child *worker)
 {
-	int *const fds[] = { &worker->request, &worker->completion, &worker->wake };
-	for (unsigned i = 0; i < 3; i++) {
+	int *const fds[] = { &worker->request, &worker->request_readonly, &worker->completion, &worker->wake };
+	for (unsigned i = 0; i < sizeof fds / sizeof fds[0]; i++) {
 		if (*fds[i] >= 0)
 			let_go(s, *fds[i]);
 		*fds[i] = -1;

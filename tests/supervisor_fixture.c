@@ -43,7 +43,7 @@ int supervisor_setup(void **state)
 	if (start_ground(&f->ground, &f->options, message, sizeof message) != ERR_OK)
 		fail_msg("%s", message);
 	*s = (struct supervisor){ .options = &f->options, .ground = &f->ground, .logging = { .program = "test", .level = LOG_LEVEL_INFO },
-		.listen_fd = f->ground.listen_fd, .signals = -1, .catalogue = -1, .catalogue_readonly = -1, .large_bytes = 1 << 20, .ephemeral_size = 4 << 20 };
+		.listen_fd = f->ground.listen_fd, .signals = -1, .catalogue = -1, .catalogue_next = -1, .catalogue_readonly = -1, .large_bytes = 1 << 20, .ephemeral_size = 4 << 20 };
 	s->logd.control = -1;
 	object(&s->status, &s->status_readonly, &map, sizeof(struct status));
 	s->status_map = map;
@@ -51,7 +51,7 @@ int supervisor_setup(void **state)
 	s->logd_wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	for (unsigned i = 0; i < WORKERS_MAX; i++) {
 		struct worker_child *worker = &s->workers[i];
-		worker->child.control = worker->request = worker->completion = worker->wake = worker->counters = worker->counters_readonly = -1;
+		worker->child.control = worker->request = worker->request_readonly = worker->completion = worker->wake = worker->counters = worker->counters_readonly = -1;
 	}
 	for (unsigned i = 0; i < FIXTURE_WORKERS; i++) {
 		object(&s->workers[i].counters, &s->workers[i].counters_readonly, &map, sizeof(struct counters));
@@ -88,18 +88,19 @@ int supervisor_teardown(void **state)
 	struct supervisor *s = &f->s;
 	char command[128];
 	void *map = s->status_map;
-	int *const fds[] = { &s->status, &s->status_readonly, &s->feed, &s->feed_readonly, &s->logd_wake, &s->catalogue, &s->catalogue_readonly, &f->logd,
+	int *const fds[] = { &s->status, &s->status_readonly, &s->feed, &s->feed_readonly, &s->logd_wake, &s->catalogue, &s->catalogue_next, &s->catalogue_readonly, &f->logd,
 		&f->ground.listen_fd, &f->ground.lock_fd, &f->ground.data_dir_fd };
 
 	end_child(s, &s->logd);
 	shm_unmap(&map, sizeof(struct status));
 	for (unsigned i = 0; i < FIXTURE_WORKERS; i++) {
 		struct worker_child *worker = &s->workers[i];
-		int *const of_worker[] = { &worker->request, &worker->completion, &worker->wake, &worker->counters, &worker->counters_readonly, &f->workers[i] };
+		int *const of_worker[] = { &worker->request, &worker->request_readonly, &worker->completion, &worker->wake, &worker->counters, &worker->counters_readonly,
+			&f->workers[i] };
 		end_child(s, &worker->child);
 		map = worker->counters_map;
 		shm_unmap(&map, sizeof(struct counters));
-		close_all(of_worker, 6);
+		close_all(of_worker, 7);
 	}
 	close_all(fds, sizeof fds / sizeof fds[0]);
 	while (s->ephemeral != NULL) {

@@ -68,6 +68,7 @@ static void ring_goes_to_logd_with_what_it_may_only_read_readonly(void **state)
 {
 	struct supervisor_fixture *f = *state;
 	struct worker_child *worker = &f->s.workers[1];
+	struct rlimit usual, none;
 	int fds[CONTROL_FDS];
 	void *map = NULL;
 
@@ -75,10 +76,15 @@ static void ring_goes_to_logd_with_what_it_may_only_read_readonly(void **state)
 	give_ring(&f->s, 1); /* no worker is there: nothing to give */
 	supervisor_told_nothing(f->logd);
 	assert_int_equal(shm_create(&worker->request, "topics-request", RING_LARGE_OFFSET + f->s.large_bytes), ERR_OK);
+	assert_int_equal(shm_reopen_readonly(&worker->request_readonly, worker->request), ERR_OK);
 	assert_int_equal(shm_create(&worker->completion, "topics-completion", completion_object_size()), ERR_OK);
 	worker->wake = dup(f->s.logd_wake);
 	worker->incarnation = 0x1234567812345678;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
+	none = (struct rlimit){ .rlim_cur = 3, .rlim_max = usual.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
 	give_ring(&f->s, 1);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
 	const struct control told = supervisor_told(f->logd, PARTY_LOGD, fds, 4);
 	assert_int_equal(told.type, CTL_RING_NEW);
 	assert_int_equal(told.slot, 1);

@@ -271,6 +271,7 @@ static void ephemeral_object_is_bound_handed_out_to_read_and_let_go(void **state
 static void ready_logd_makes_its_catalogue_the_one_that_all_workers_read(void **state)
 {
 	struct supervisor_fixture *f = *state;
+	struct rlimit usual, none;
 	int fds[CONTROL_FDS];
 	void *map = NULL;
 
@@ -280,8 +281,14 @@ static void ready_logd_makes_its_catalogue_the_one_that_all_workers_read(void **
 	f->s.logd.state = CHILD_STARTING;
 	f->s.catalogue_number = 9;
 	assert_int_equal(shm_create(&f->s.catalogue, "topics-catalogue", 8192), ERR_OK);
+	assert_int_equal(shm_reopen_readonly(&f->s.catalogue_next, f->s.catalogue), ERR_OK);
 	supervisor_says(f->logd, &(struct control){ .type = CTL_READY, .a = 9 });
+	/* Nobody would try it again: so it wants no descriptor that there might not be. */
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
+	none = (struct rlimit){ STDERR_FILENO + 1, usual.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
 	take_logd_messages(&f->s);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
 	assert_int_equal(f->s.logd.state, CHILD_RUNNING);
 	assert_true(f->s.was_ready);
 	for (unsigned i = 0; i < FIXTURE_WORKERS; i++) {
@@ -398,6 +405,7 @@ static void progress_of_a_recovery_is_told_once_a_percent_and_ready_after_it(voi
 	supervisor_play_logd(f);
 	f->s.logd.state = CHILD_STARTING;
 	assert_int_equal(shm_create(&f->s.catalogue, "topics-catalogue", 8192), ERR_OK);
+	assert_int_equal(shm_reopen_readonly(&f->s.catalogue_next, f->s.catalogue), ERR_OK);
 	for (uint32_t parts = 0; parts <= 1000000; parts += 2500) {
 		atomic_store(&f->s.status_map->progress, parts);
 		tell_progress(&f->s);

@@ -5,6 +5,7 @@ import errno
 import http.client
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from harness import cases  # noqa: E402
 from harness.cases import case, same, truth  # noqa: E402
+from harness.counters import counter  # noqa: E402
 from harness.faults import ABORT, CLASSES, STICKY, link_of, until, with_world  # noqa: E402
 from harness.server import send  # noqa: E402
 
@@ -143,6 +145,56 @@ def log_process_that_stands_still_leaves_reads_alone_and_loses_nothing(_):
         until(lambda: world.append("fsync") == 200, what="a write when it goes on")
         world.check()
         same(world.server.logd(), logd, "the log process")
+    with_world(body)
+
+
+class Catalogue:
+    """The log process's catalogue, written to by the supervisor's descriptor; offsets as in docs/shared-memory.md, section 6."""
+    TOPICS, TOPIC = 4096 + 65536 * 32 + (1 << 23) * 4 + 32770 * 4 + 32770 * (8 + 512 * 4), 768
+
+    def __init__(self, server):
+        base = "/proc/%d/fd" % server.process.pid
+        path = next(path for path in (os.path.join(base, fd) for fd in os.listdir(base)) if os.readlink(path).startswith("/memfd:topics-catalogue"))
+        self.file = os.open(path, os.O_RDWR)
+
+    def section(self, epoch):
+        """Offset of the sequence counter of the topic with this epoch."""
+        slots = (self.TOPICS + slot * self.TOPIC for slot in range(64))
+        return next(at for at in slots if struct.unpack("<Q", os.pread(self.file, 8, at + 8))[0] == int(epoch, 16))
+
+    def step(self, at, by):
+        os.pwrite(self.file, struct.pack("<Q", struct.unpack("<Q", os.pread(self.file, 8, at))[0] + by), at)
+
+    def close(self):
+        os.close(self.file)
+
+
+@case
+def log_process_that_stands_still_in_the_middle_of_a_section_holds_reads_up_until_it_goes_on(_):
+    def body(world):
+        logd, catalogue = world.server.logd(), Catalogue(world.server)
+        section = catalogue.section(world.topics["disk"].epoch)
+        seen, before = [], counter(world.server, "requests_total")
+        paths = ("/v0/topics/disk", "/v0/topics", "/v0/topics/disk/records?from_seq=0", "/v0/topics/disk/records/1")
+        threads = [threading.Thread(target=lambda p=path: seen.append(world.server.call("GET", p).status)) for path in paths * 3]
+        stop(logd)
+        catalogue.step(section, 1)
+        try:
+            for thread in threads:
+                thread.start()
+            same(world.read("memory")[3], world.topics["memory"].head, "reads of another topic go on")
+            until(lambda: counter(world.server, "requests_total") > before + len(threads), what="the requests")
+            same(seen, [], "what was answered from half a section")
+        finally:
+            catalogue.step(section, -1)
+            os.kill(logd, signal.SIGCONT)
+        began = time.monotonic()
+        for thread in threads:
+            thread.join(20)
+        same(seen, [200] * len(threads), "the reads")
+        truth(time.monotonic() - began < 3, "they waited for another catalogue")
+        catalogue.close()
+        world.check()
     with_world(body)
 
 

@@ -26,6 +26,8 @@ BUGS = [
     ("A9 starts that are interrupted leave their copies", "logd/log_finish.c", "\t\t\tlog->ops->unlink(log->ops->world, &doomed->name);\n", "\t\t\tcontinue;\n", LOG_CRASHES),
     ("A10 workers outlive their supervisor", "worker/worker.c", "\tif (!worker->draining)\n\t\tdrain(worker, worker->inherit.common.settings.drain_ms);\n", "", script("tests/faults/test_processes.py", "killed_supervisor")),
     ("A12 nobody gives up on a log process that stands still", "worker/submit.c", "if (now_us - submission->since_us < deadline_us)", "if (deadline_us > 0)", SUBMIT),
+    ("A12 nobody looks again at a section that is not whole", "worker/waiting.c", "FOR_SECTION, 0, handler);\n\tlook_later(waiting);\n", "FOR_SECTION, 0, handler);\n",
+     script("tests/faults/test_processes.py", "middle_of_a_section")),
     ("A13 no back-off", "supervisor/logd_child.c", "child->restart_us = child->deaths == 1 ? now : now +", "child->restart_us = child->deaths >= 1 ? now : now +", LOGD_CHILD),
     ("A13 ready although the log process dies at every start", "worker/api_probe.c", "else if (write && atomic_load_explicit(&worker->status->heartbeat_ms", "else if (write && state == LOGD_STARTING && atomic_load_explicit(&worker->status->heartbeat_ms",
      script("tests/faults/test_processes.py", "log_process_that_dies")),

@@ -204,10 +204,14 @@ static void a_refused_head_tells_its_method_and_what_it_accepts(void **state)
 		{ "HEADER / HTTP/1.1\r\nAccept-Encoding: gzip\r\nX: Accept: a/b\r\n\r\nAccept: a/b\r\n\r\n", METHOD_OTHER, NULL },
 		{ "GET / HTTP/1.2\r\nAccept: a/b\r\nHost", METHOD_GET, " a/b" }, { "GET / HTTP/1.2\r\nAccept: a/b", METHOD_GET, NULL },
 		{ "GET / HTTP/1.1\r\nHost: h\nAccept: a/b\n\n", METHOD_GET, NULL },
+		{ "\r\n\r\nHEAD / HTTP/1.1\r\nAccept: a/b\r\nHo", METHOD_HEAD, " a/b" }, { "GET / HTTP/1.1\r\nAccept: a/b\r", METHOD_GET, NULL }, { "HEAD", METHOD_GET, NULL },
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		assert_int_not_equal(parse(cases[i].text), ERR_OK);
+		enum error error = parse(cases[i].text);
+		assert_int_not_equal(error, ERR_OK);
+		if (error == ERR_AGAIN) /* and it never came whole */
+			http_head_salvage(cases[i].text, strlen(cases[i].text), &head);
 		assert_int_equal(head.method, cases[i].method);
 		assert_int_equal(head.accept.length, cases[i].accept != NULL ? strlen(cases[i].accept) : 0);
 		if (cases[i].accept != NULL)

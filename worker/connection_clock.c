@@ -72,7 +72,7 @@ static void sweep_reading(struct connection *connection, uint64_t now_us)
 	if (connection->paused || connection->no_more || connection->half_closed || now_us <= connection->deadline_us)
 		return;
 	if (connection->phase != PHASE_IDLE)
-		connection_refuse(connection, ERR_REQUEST_TIMEOUT, "the request did not arrive in time");
+		connection_time_out(connection);
 	else if (connection->queued == 0)
 		connection_kill(connection);
 }

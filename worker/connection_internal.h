@@ -117,6 +117,8 @@ void connection_update_reading(struct connection *connection);
 
 /* A request that cannot be taken on: its answer comes behind those of the earlier ones, then the connection closes. */
 void connection_refuse(struct connection *connection, enum error error, const char *problem);
+/* 408 for the request that has begun to come. */
+void connection_time_out(struct connection *connection);
 
 /* ---- connection_body.c ---- */
 

@@ -241,6 +241,18 @@ static void refuse_head(struct connection *connection, const struct http_head *h
 	connection_refuse(connection, error, problem);
 }
 
+void connection_time_out(struct connection *connection)
+{
+	static const char problem[] = "the request did not arrive in time";
+	struct http_head head;
+	if (connection->reading != NULL) {
+		connection_refuse(connection, ERR_REQUEST_TIMEOUT, problem);
+		return;
+	}
+	http_head_salvage((const char *)connection->in + connection->in_start, connection->in_end - connection->in_start, &head);
+	refuse_head(connection, &head, ERR_REQUEST_TIMEOUT, problem);
+}
+
 static bool parse_head(struct connection *connection)
 {
 	struct http_head head;

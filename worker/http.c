@@ -364,13 +364,33 @@ static void salvage(const char *bytes, size_t length, struct http_head *head)
 	}
 }
 
-enum error http_head_parse(const char *bytes, size_t length, struct http_head *head, size_t *consumed, const char **problem)
+/* All but the fields, of which none counts then. */
+static void clear(struct http_head *head)
 {
-	size_t skipped = 0, whole = 0;
 	memset(head, 0, offsetof(struct http_head, fields));
 	memset((char *)head + offsetof(struct http_head, has_length), 0, sizeof *head - offsetof(struct http_head, has_length));
+}
+
+/* Bytes of empty lines before the request line. */
+static size_t empty_lines(const char *bytes, size_t length)
+{
+	size_t skipped = 0;
 	while (skipped + 1 < length && skipped < 8 && bytes[skipped] == '\r' && bytes[skipped + 1] == '\n')
 		skipped += 2;
+	return skipped;
+}
+
+void http_head_salvage(const char *bytes, size_t length, struct http_head *head)
+{
+	size_t skipped = empty_lines(bytes, length);
+	clear(head);
+	salvage(bytes + skipped, length - skipped, head);
+}
+
+enum error http_head_parse(const char *bytes, size_t length, struct http_head *head, size_t *consumed, const char **problem)
+{
+	size_t skipped = empty_lines(bytes, length), whole = 0;
+	clear(head);
 	bytes += skipped;
 	length -= skipped;
 	if (length == 0 || (length == 1 && bytes[0] == '\r'))

@@ -37,6 +37,9 @@ struct http_head {
  */
 enum error http_head_parse(const char *bytes, size_t length, struct http_head *head, size_t *consumed, const char **problem);
 
+/* A head that does not come whole is refused: `method` and `accept` as above. */
+void http_head_salvage(const char *bytes, size_t length, struct http_head *head);
+
 /* The framing of one body. */
 struct http_body {
 	bool chunked;

@@ -113,6 +113,18 @@ def a_slow_head_is_408_although_it_goes_on(s):
 
 
 @case
+def a_head_that_never_comes_whole_is_408_in_the_form_that_its_lines_ask_for(s):
+    start, wants = "%s /v0/health HTTP/1.1\r\nHost: h\r\n", "Accept: application/problem+json"
+    for text, kind in ((wants + "\r\nX: ", "application/problem+json"), (wants, "application/json"), ("", "application/json")):
+        answer = patient(s.port).send(start % "GET" + text).answer()
+        same((answer[0], answer[1]["content-type"], answer[1]["connection"]), (408, kind, "close"), "answer to %r" % text)
+        same(json.loads(answer[2]).get("status"), 408 if "problem" in kind else None, "its body")
+    raw = patient(s.port).send(start % "HEAD")
+    same(raw.answer(head_only=True)[0], 408, "HEAD")
+    truth(raw.closed(), "no body follows")
+
+
+@case
 def an_answer_that_stands_behind_a_long_poll_is_not_unread(s):
     name = fresh()
     s.call("PUT", name, {})

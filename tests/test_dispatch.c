@@ -15,6 +15,7 @@
 #include "worker/route.h"
 
 #define JSON "Content-Type: application/json\r\n"
+#define TEXT "Content-Type: text/plain\r\n"
 
 static void asked(struct worker_fixture *f, const char *method, const char *target, const char *headers, const char *body, int status, const char *text)
 {
@@ -52,20 +53,36 @@ static void empty_bodies_follow_the_rule_of_their_route(void **state)
 	asked(f, "POST", "/v0/topics/a/claim", JSON, "[]", 400, "\"code\":\"invalid_request\"");
 }
 
-static void chunked_body_that_turns_out_empty_is_judged_when_it_has_come(void **state)
+/* Chunked, in one piece. */
+static void asked_chunked(struct worker_fixture *f, const char *method, const char *target, const char *type, const char *body, int status, const char *text)
+{
+	char bytes[512], size[32] = "";
+	int client = fixture_connect(f);
+	if (body[0] != '\0')
+		snprintf(size, sizeof size, "%zx\r\n", strlen(body));
+	snprintf(bytes, sizeof bytes, "%s %s HTTP/1.1\r\nHost: x\r\n%sTransfer-Encoding: chunked\r\n\r\n%s%s%s0\r\n\r\n", method, target, type, size, body, body[0] != '\0' ? "\r\n" : "");
+	fixture_send(f, client, bytes);
+	fixture_expect(f, client, status, text);
+}
+
+static void chunked_body_is_judged_as_one_with_a_length_also_when_it_turns_out_empty(void **state)
 {
 	struct worker_fixture *f = *state;
-	static const struct { const char *target, *type; int status; const char *text; } cases[] = {
-		{ "/v0/topics/a", "", 415, "unsupported_media_type" }, { "/v0/topics/a", JSON, 400, "the body is empty" }, { "/v0/topics/none/diff", "", 404, "topic_not_found" },
-		{ "/v0/topics/a/claim", "", 400, "the body is empty" }, { "/v0/topics/a", "Content-Type: text/plain\r\n", 415, "unsupported_media_type" },
+	static const struct { const char *target, *type, *body; int status; const char *text; } cases[] = {
+		{ "/v0/topics/a", "", "", 415, "unsupported_media_type" }, { "/v0/topics/a", JSON, "", 400, "the body is empty" },
+		{ "/v0/topics/a", TEXT, "", 415, "unsupported_media_type" }, { "/v0/topics/a", "", "{}", 415, "unsupported_media_type" },
+		{ "/v0/topics/a", TEXT, "{}", 415, "unsupported_media_type" },
+		{ "/v0/topics/none/diff", "", "", 404, "topic_not_found" }, { "/v0/topics/none/diff", TEXT, "", 404, "topic_not_found" },
+		{ "/v0/topics/none/diff", "", "{}", 415, "unsupported_media_type" }, { "/v0/topics/none/diff", TEXT, "{}", 415, "unsupported_media_type" },
+		{ "/v0/topics/none/diff", JSON, "{}", 404, "topic_not_found" },
+		{ "/v0/topics/a/claim", "", "", 400, "the body is empty" }, { "/v0/topics/a/claim", TEXT, "", 400, "the body is empty" },
+		{ "/v0/topics/a/claim", TEXT, "{}", 415, "unsupported_media_type" },
 	};
 	for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		char text[256];
-		int client = fixture_connect(f);
-		snprintf(text, sizeof text, "POST %s HTTP/1.1\r\nHost: x\r\n%sTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", cases[i].target, cases[i].type);
-		fixture_send(f, client, text);
-		fixture_expect(f, client, cases[i].status, cases[i].text);
+		asked(f, "POST", cases[i].target, cases[i].type, cases[i].body, cases[i].status, cases[i].text);
+		asked_chunked(f, "POST", cases[i].target, cases[i].type, cases[i].body, cases[i].status, cases[i].text);
 	}
+	asked_chunked(f, "PUT", "/v0/topics/a", TEXT, "{}", 415, "unsupported_media_type");
 }
 
 static void codings_that_change_nothing_are_taken(void **state)
@@ -151,7 +168,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(first_check_that_fails_is_the_answer),
 		CASE(empty_bodies_follow_the_rule_of_their_route),
-		CASE(chunked_body_that_turns_out_empty_is_judged_when_it_has_come),
+		CASE(chunked_body_is_judged_as_one_with_a_length_also_when_it_turns_out_empty),
 		CASE(codings_that_change_nothing_are_taken),
 		CASE(options_says_what_a_resource_allows_and_asks_nothing_more),
 		CASE(head_is_the_get_without_its_body),

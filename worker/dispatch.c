@@ -85,9 +85,9 @@ void dispatch_head(struct exchange *exchange, const struct http_head *head, stru
 	}
 	exchange->unpack = coding == CODING_GZIP;
 	exchange->drop_body = method->body == BODY_IGNORED;
-	/* A chunked body may turn out to be empty: then the rule is looked at once more. */
+	/* A chunked body may turn out to be empty: where that makes a difference its type is judged when it has come. */
 	error = route_check_type(method->body, exchange->content_type, empty);
-	if (error != ERR_OK && !(head->chunked && exchange->content_type.at == NULL)) {
+	if (error != ERR_OK && (!head->chunked || error == route_check_type(method->body, exchange->content_type, true))) {
 		refuse_type(exchange, error);
 		return;
 	}

@@ -32,6 +32,9 @@ def an_empty_body_is_an_empty_object_whatever_its_type_where_it_may_be_empty(s):
         answer = s.call("PUT", "/v0/topics/" + name, body=b"", headers={"Content-Type": kind})
         same((answer.status, answer.json["config"]), (201 if kind == types[0] else 200, DEFAULTS), "PUT as " + kind)
         same(s.call("POST", "/v0/topics/%s/diff" % name, body=b"", headers={"Content-Type": kind}).status, 200, "diff as " + kind)
+        chunked = {"Content-Type": kind, "Transfer-Encoding": "chunked"}
+        same(s.call("PUT", "/v0/topics/" + name, body=b"0\r\n\r\n", headers=chunked).status, 200, "PUT, chunked, as " + kind)
+        same(s.call("POST", "/v0/topics/%s/diff" % name, body=b"0\r\n\r\n", headers=chunked).status, 200, "diff, chunked, as " + kind)
     refused(s.call("PUT", "/v0/topics/" + name, body=b"{}", headers={"Content-Type": types[0]}), 415, "unsupported_media_type")
     refused(s.call("POST", "/v0/topics/%s/diff" % name, body=b"{}", headers={"Content-Type": "text/plain"}), 415, "unsupported_media_type")
     for method, tail in (("POST", ""), ("PATCH", ""), ("POST", "/ack"), ("POST", "/nack"), ("POST", "/delete")):

@@ -18,7 +18,7 @@ struct rule {
 };
 
 static const struct rule rules[] = {
-	{ CTL_RING_NEW, "ring-new", PARTY_SUPERVISOR, PARTY_LOGD, 4, 4 },
+	{ CTL_RING_NEW, "ring-new", PARTY_SUPERVISOR, PARTY_LOGD, 5, 5 },
 	{ CTL_RING_GONE, "ring-gone", PARTY_SUPERVISOR, PARTY_LOGD, 0, 0 },
 	{ CTL_EPHEMERAL, "ephemeral", PARTY_SUPERVISOR, PARTY_LOGD, 1, 1 },
 	{ CTL_EPHEMERAL_RESERVE, "ephemeral-reserve", PARTY_SUPERVISOR, PARTY_LOGD, 1, 1 },

@@ -10,7 +10,7 @@
 
 #include "common/error.h"
 
-enum { CONTROL_VERSION = 1, CONTROL_FDS = 8 };
+enum { CONTROL_VERSION = 2, CONTROL_FDS = 8 };
 
 enum control_type {
 	/* supervisor -> logd */

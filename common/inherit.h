@@ -12,7 +12,7 @@
 
 enum {
 	INHERIT_FD = 3,
-	INHERIT_VERSION = 2,
+	INHERIT_VERSION = 3,
 	WORKERS_MAX = 64,
 	LOGD_EXIT_REFUSED = 3, /* logd's exit status: the data must not be touched (a newer format, no provable identity); starting it again is no use */
 };
@@ -24,7 +24,6 @@ struct inherit_common {
 	int32_t control_fd;     /* SOCK_SEQPACKET to the supervisor */
 	int32_t status_fd;      /* struct status; logd: writable, worker: read-only */
 	int32_t feed_fd;        /* struct feed_shared; likewise */
-	int32_t logd_wake_fd;   /* eventfd that wakes logd */
 	uint32_t uid;           /* to change to; equal to the own one: no change */
 	uint32_t gid;
 	uint32_t drop;          /* 1: started as root, change user and lock down */
@@ -58,6 +57,7 @@ struct inherit_worker {
 	int32_t completion_fd;  /* read-only */
 	int32_t counters_fd;    /* writable */
 	int32_t wake_fd;        /* eventfd that wakes this worker */
+	int32_t logd_wake_fd;   /* eventfd by which this worker, and nobody else, wakes logd */
 	int32_t all_counters_fd[WORKERS_MAX]; /* read-only, by slot; -1 beyond `workers` */
 	int32_t catalogue_fd;   /* the current one, -1: none yet (comes by CTL_CATALOGUE) */
 	uint32_t reserved;

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "common/busy_poll.h"
@@ -34,7 +35,8 @@ struct attached {
 	size_t request_size;
 	void *completion;
 	void *counters;
-	int wake_fd;
+	int wake_fd;          /* wakes it */
+	int woken_fd;         /* by which it wakes us */
 };
 
 /* A dead worker's ring may be finished while its successor's is there already. */
@@ -51,6 +53,7 @@ struct logd {
 	struct engine *engine;
 	struct outbox *outbox;
 	struct attached attached[ATTACHED_MAX];
+	unsigned attached_end; /* every one in use is before it */
 	bool started;
 	bool stopping;
 	int exit_status;
@@ -114,7 +117,9 @@ static void detach(struct attached *a)
 	shm_unmap(&a->counters, sizeof(struct counters));
 	if (a->wake_fd >= 0)
 		close(a->wake_fd);
-	*a = (struct attached){ .wake_fd = -1 };
+	if (a->woken_fd >= 0)
+		close(a->woken_fd);
+	*a = (struct attached){ .wake_fd = -1, .woken_fd = -1 };
 }
 
 static void host_ring_dropped(void *context, uint32_t slot, uint64_t incarnation)
@@ -167,7 +172,9 @@ static enum error attach(struct logd *logd, const struct control *message, const
 			a = &logd->attached[i];
 	if (a == NULL)
 		return ERR_LIMIT;
-	*a = (struct attached){ .slot = message->slot, .wake_fd = fds[3], .request_size = RING_LARGE_OFFSET + message->a };
+	if (logd->attached_end <= (unsigned)(a - logd->attached))
+		logd->attached_end = (unsigned)(a - logd->attached) + 1;
+	*a = (struct attached){ .slot = message->slot, .wake_fd = fds[3], .woken_fd = fds[4], .request_size = RING_LARGE_OFFSET + message->a };
 	enum error error = shm_map(&a->request, fds[0], a->request_size, false);
 	if (error == ERR_OK)
 		error = shm_map(&a->completion, fds[1], completion_object_size(), true);
@@ -312,33 +319,65 @@ static uint64_t now_us(const struct logd *logd)
 	return ops->monotonic_us(ops->world);
 }
 
+enum { FINISHED_JOBS, SUPERVISOR, WORKERS };
+
+/* One that a worker has is of that worker alone, so who takes what others have not written delays nobody else. Whether a read waits is a flag that both of us can change: this one never
+ * does. */
+static void take_wake(int fd)
+{
+	uint64_t count;
+	const struct iovec into = { &count, sizeof count };
+	ssize_t n = preadv2(fd, &into, 1, -1, RWF_NOWAIT);
+	if (n < 0 && errno == EOPNOTSUPP) /* an old kernel */
+		n = read(fd, &count, sizeof count);
+	(void)n;
+}
+
+/* What to wait for; returns how many. */
+static nfds_t wishes(const struct logd *logd, struct pollfd fds[WORKERS + ATTACHED_MAX])
+{
+	nfds_t count = WORKERS;
+	fds[FINISHED_JOBS] = (struct pollfd){ .fd = ops_system_event_fd(logd->world), .events = POLLIN };
+	fds[SUPERVISOR] = (struct pollfd){ .fd = logd->inherit->common.control_fd, .events = (short)(POLLIN | (outbox_waits(logd->outbox) ? POLLOUT : 0)) };
+	for (unsigned i = 0; i < logd->attached_end; i++)
+		if (logd->attached[i].incarnation != 0 && !logd->attached[i].gone)
+			fds[count++] = (struct pollfd){ .fd = logd->attached[i].woken_fd, .events = POLLIN };
+	return count;
+}
+
+/* True if a worker has woken us. */
+static bool take_wakes(const struct pollfd *fds, nfds_t count)
+{
+	bool woken = false;
+	for (nfds_t i = WORKERS; i < count; i++) {
+		if (fds[i].revents == 0)
+			continue;
+		take_wake(fds[i].fd);
+		woken = true;
+	}
+	return woken;
+}
+
 /* Waits for something to do, at most `us`. Before sleeping it says so and looks once more (common/wake.h). */
 static void wait_for_work(struct logd *logd, struct busy_poll *polling, uint64_t us)
 {
-	struct pollfd fds[] = {
-		{ .fd = logd->inherit->common.logd_wake_fd, .events = POLLIN },
-		{ .fd = ops_system_event_fd(logd->world), .events = POLLIN },
-		{ .fd = logd->inherit->common.control_fd, .events = (short)(POLLIN | (outbox_waits(logd->outbox) ? POLLOUT : 0)) },
-	};
+	struct pollfd fds[WORKERS + ATTACHED_MAX];
+	nfds_t count = wishes(logd, fds);
 	bool busy = us == 0;
 	uint64_t began = now_us(logd);
 	wake_prepare_sleep(&logd->status->logd_sleeping);
 	if (logd->started && engine_pending(logd->engine))
 		busy = true;
-	int ready = poll(fds, 3, busy ? 0 : us > 1000000 ? 1000 : (int)((us + 999) / 1000));
+	int ready = poll(fds, count, busy ? 0 : us > 1000000 ? 1000 : (int)((us + 999) / 1000));
 	wake_end_sleep(&logd->status->logd_sleeping);
-	if (!busy && (ready == 0 || (fds[0].revents | fds[1].revents) != 0))
+	bool woken = ready > 0 && take_wakes(fds, count);
+	if (!busy && (ready == 0 || woken || fds[FINISHED_JOBS].revents != 0))
 		busy_poll_slept(polling, began, now_us(logd));
-	if (ready > 0 && fds[0].revents != 0) {
-		uint64_t count;
-		ssize_t ignored = read(logd->inherit->common.logd_wake_fd, &count, sizeof count);
-		(void)ignored;
-	}
-	if (ready > 0 && fds[1].revents != 0)
+	if (ready > 0 && fds[FINISHED_JOBS].revents != 0)
 		take_jobs(logd);
-	if (ready > 0 && (fds[2].revents & POLLOUT) != 0)
+	if (ready > 0 && (fds[SUPERVISOR].revents & POLLOUT) != 0)
 		note_sent(logd, outbox_flush(logd->outbox));
-	if (ready > 0 && (fds[2].revents & ~POLLOUT) != 0)
+	if (ready > 0 && (fds[SUPERVISOR].revents & ~POLLOUT) != 0)
 		take_messages(logd);
 }
 
@@ -456,7 +495,7 @@ int logd_run(const struct inherit_logd *inherit)
 	logd->sync_polling.window_us = SYNC_WINDOWS * inherit->common.settings.busy_poll_us;
 	logd->logging = (struct logging){ .program = "topics-logd", .level = LOG_LEVEL_INFO };
 	for (unsigned i = 0; i < ATTACHED_MAX; i++)
-		logd->attached[i].wake_fd = -1;
+		logd->attached[i].wake_fd = logd->attached[i].woken_fd = -1;
 	enum error error = set_up(logd);
 	if (error == ERR_OK) {
 		work(logd);

@@ -52,7 +52,7 @@ struct child {
 struct worker_child {
 	struct child child;
 	uint64_t incarnation;
-	int request, request_readonly, completion, wake; /* -1 while ABSENT */
+	int request, request_readonly, completion, wake, logd_wake; /* -1 while ABSENT */
 	int counters, counters_readonly;      /* outlive the process */
 	struct counters *counters_map;
 };
@@ -74,7 +74,7 @@ struct supervisor {
 	int signals;
 	struct child logd;
 	struct worker_child workers[WORKERS_MAX];
-	int status, status_readonly, feed, feed_readonly, logd_wake;
+	int status, status_readonly, feed, feed_readonly;
 	struct status *status_map;
 	int catalogue;          /* what logd builds or keeps */
 	int catalogue_next;     /* the same, read-only: there before it is wanted, so that READY finds no want of descriptors */

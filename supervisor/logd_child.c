@@ -74,9 +74,9 @@ void give_ring(struct supervisor *s, unsigned slot)
 	const struct worker_child *worker = &s->workers[slot];
 	if (worker->request < 0 || s->logd.control < 0)
 		return;
-	const int fds[] = { worker->request_readonly, worker->completion, worker->counters_readonly, worker->wake };
+	const int fds[] = { worker->request_readonly, worker->completion, worker->counters_readonly, worker->wake, worker->logd_wake };
 	const struct control message = { .type = CTL_RING_NEW, .slot = slot, .incarnation = worker->incarnation, .a = s->large_bytes };
-	tell(s, &s->logd, &message, fds, 4);
+	tell(s, &s->logd, &message, fds, sizeof fds / sizeof fds[0]);
 }
 
 static void introduce(struct supervisor *s)
@@ -112,7 +112,6 @@ static enum error run(struct supervisor *s, int control)
 	inherit.common.control_fd = spawn_fd(&spawn, control);
 	inherit.common.status_fd = spawn_fd(&spawn, s->status);
 	inherit.common.feed_fd = spawn_fd(&spawn, s->feed);
-	inherit.common.logd_wake_fd = spawn_fd(&spawn, s->logd_wake);
 	inherit.common.uid = s->ground->uid;
 	inherit.common.gid = s->ground->gid;
 	inherit.common.drop = (uint32_t)s->ground->drop;

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -53,10 +52,6 @@ static enum error create_objects(struct supervisor *s)
 	s->status_map = status;
 	if (error == ERR_OK)
 		error = shared_object(&s->feed, &s->feed_readonly, NULL, "topics-feed", sizeof(struct feed_shared));
-	if (error == ERR_OK) {
-		s->logd_wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		error = s->logd_wake < 0 ? ERR_IO : ERR_OK;
-	}
 	for (unsigned i = 0; i < s->options->settings.workers && error == ERR_OK; i++) {
 		struct worker_child *worker = &s->workers[i];
 		void *counters = NULL;
@@ -230,7 +225,7 @@ static struct supervisor *new_supervisor(const struct options *options, const st
 	s->logd.control = s->catalogue = s->catalogue_next = s->catalogue_readonly = -1;
 	for (unsigned i = 0; i < WORKERS_MAX; i++) {
 		struct worker_child *worker = &s->workers[i];
-		worker->child.control = worker->request = worker->request_readonly = worker->completion = worker->wake = worker->counters = worker->counters_readonly = -1;
+		worker->child.control = worker->request = worker->request_readonly = worker->completion = worker->wake = worker->logd_wake = worker->counters = worker->counters_readonly = -1;
 	}
 	/* The largest body, and per record its head and padding, beside the small parts of a request. */
 	s->large_bytes = (options->settings.max_body_bytes + options->settings.max_batch_records * 48 + (1 << 20)) / 4096 * 4096 + 4096;

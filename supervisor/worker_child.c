@@ -22,7 +22,8 @@ static enum error new_objects(struct supervisor *s, struct worker_child *worker)
 		error = shm_create(&worker->completion, "topics-completion", completion_object_size());
 	if (error == ERR_OK) {
 		worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		error = worker->wake < 0 ? ERR_IO : ERR_OK;
+		worker->logd_wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		error = worker->wake < 0 || worker->logd_wake < 0 ? ERR_IO : ERR_OK;
 	}
 	randombytes_buf(&worker->incarnation, sizeof worker->incarnation);
 	/* The counters stay; what belongs to one process of the slot begins anew. */
@@ -34,7 +35,7 @@ static enum error new_objects(struct supervisor *s, struct worker_child *worker)
 
 static void close_objects(struct supervisor *s, struct worker_child *worker)
 {
-	int *const fds[] = { &worker->request, &worker->request_readonly, &worker->completion, &worker->wake };
+	int *const fds[] = { &worker->request, &worker->request_readonly, &worker->completion, &worker->wake, &worker->logd_wake };
 	for (unsigned i = 0; i < sizeof fds / sizeof fds[0]; i++) {
 		if (*fds[i] >= 0)
 			let_go(s, *fds[i]);
@@ -54,7 +55,6 @@ static enum error run(struct supervisor *s, unsigned slot, int control)
 	inherit.common.control_fd = spawn_fd(&spawn, control);
 	inherit.common.status_fd = spawn_fd(&spawn, s->status_readonly);
 	inherit.common.feed_fd = spawn_fd(&spawn, s->feed_readonly);
-	inherit.common.logd_wake_fd = spawn_fd(&spawn, s->logd_wake);
 	inherit.common.uid = s->ground->uid;
 	inherit.common.gid = s->ground->gid;
 	inherit.common.drop = (uint32_t)s->ground->drop;
@@ -68,6 +68,7 @@ static enum error run(struct supervisor *s, unsigned slot, int control)
 	inherit.completion_fd = spawn_fd(&spawn, completion_readonly);
 	inherit.counters_fd = spawn_fd(&spawn, worker->counters);
 	inherit.wake_fd = spawn_fd(&spawn, worker->wake);
+	inherit.logd_wake_fd = spawn_fd(&spawn, worker->logd_wake);
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		inherit.all_counters_fd[i] = i < inherit.workers ? spawn_fd(&spawn, s->workers[i].counters_readonly) : -1;
 	inherit.catalogue_fd = spawn_fd(&spawn, s->catalogue_readonly);

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -48,10 +47,9 @@ int supervisor_setup(void **state)
 	object(&s->status, &s->status_readonly, &map, sizeof(struct status));
 	s->status_map = map;
 	object(&s->feed, &s->feed_readonly, NULL, sizeof(struct feed_shared));
-	s->logd_wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	for (unsigned i = 0; i < WORKERS_MAX; i++) {
 		struct worker_child *worker = &s->workers[i];
-		worker->child.control = worker->request = worker->request_readonly = worker->completion = worker->wake = worker->counters = worker->counters_readonly = -1;
+		worker->child.control = worker->request = worker->request_readonly = worker->completion = worker->wake = worker->logd_wake = worker->counters = worker->counters_readonly = -1;
 	}
 	for (unsigned i = 0; i < FIXTURE_WORKERS; i++) {
 		object(&s->workers[i].counters, &s->workers[i].counters_readonly, &map, sizeof(struct counters));
@@ -88,19 +86,19 @@ int supervisor_teardown(void **state)
 	struct supervisor *s = &f->s;
 	char command[128];
 	void *map = s->status_map;
-	int *const fds[] = { &s->status, &s->status_readonly, &s->feed, &s->feed_readonly, &s->logd_wake, &s->catalogue, &s->catalogue_next, &s->catalogue_readonly, &f->logd,
+	int *const fds[] = { &s->status, &s->status_readonly, &s->feed, &s->feed_readonly, &s->catalogue, &s->catalogue_next, &s->catalogue_readonly, &f->logd,
 		&f->ground.listen_fd, &f->ground.lock_fd, &f->ground.data_dir_fd };
 
 	end_child(s, &s->logd);
 	shm_unmap(&map, sizeof(struct status));
 	for (unsigned i = 0; i < FIXTURE_WORKERS; i++) {
 		struct worker_child *worker = &s->workers[i];
-		int *const of_worker[] = { &worker->request, &worker->request_readonly, &worker->completion, &worker->wake, &worker->counters, &worker->counters_readonly,
+		int *const of_worker[] = { &worker->request, &worker->request_readonly, &worker->completion, &worker->wake, &worker->logd_wake, &worker->counters, &worker->counters_readonly,
 			&f->workers[i] };
 		end_child(s, &worker->child);
 		map = worker->counters_map;
 		shm_unmap(&map, sizeof(struct counters));
-		close_all(of_worker, 7);
+		close_all(of_worker, 8);
 	}
 	close_all(fds, sizeof fds / sizeof fds[0]);
 	while (s->ephemeral != NULL) {

@@ -19,7 +19,7 @@ static const struct {
 	enum control_party from, to;
 	unsigned least, most;
 } messages[] = {
-	{ CTL_RING_NEW, "ring-new", PARTY_SUPERVISOR, PARTY_LOGD, 4, 4 },
+	{ CTL_RING_NEW, "ring-new", PARTY_SUPERVISOR, PARTY_LOGD, 5, 5 },
 	{ CTL_RING_GONE, "ring-gone", PARTY_SUPERVISOR, PARTY_LOGD, 0, 0 },
 	{ CTL_EPHEMERAL, "ephemeral", PARTY_SUPERVISOR, PARTY_LOGD, 1, 1 },
 	{ CTL_EPHEMERAL_RESERVE, "ephemeral-reserve", PARTY_SUPERVISOR, PARTY_LOGD, 1, 1 },
@@ -183,15 +183,15 @@ static void received_descriptors_are_the_objects_in_order_and_closed_on_exec(voi
 {
 	struct fixture *f = *state;
 	struct control message = message_of(CTL_RING_NEW), got;
-	int pipes[4], fds[CONTROL_FDS];
+	int pipes[6], fds[CONTROL_FDS];
 	struct stat sent, came;
 	unsigned count;
 
-	assert_int_equal(pipe(pipes) | pipe(pipes + 2), 0);
-	assert_int_equal(control_send(f->ours, &message, pipes, 4), ERR_OK);
+	assert_int_equal(pipe(pipes) | pipe(pipes + 2) | pipe(pipes + 4), 0);
+	assert_int_equal(control_send(f->ours, &message, pipes, 5), ERR_OK);
 	assert_int_equal(control_receive(f->theirs, PARTY_SUPERVISOR, PARTY_LOGD, &got, fds, &count), ERR_OK);
-	assert_int_equal(count, 4);
-	for (unsigned i = 0; i < 4; i++) {
+	assert_int_equal(count, 5);
+	for (unsigned i = 0; i < 5; i++) {
 		assert_int_equal(fstat(pipes[i], &sent) | fstat(fds[i], &came), 0);
 		assert_int_equal(sent.st_ino, came.st_ino);
 		assert_int_equal(fcntl(pipes[i], F_GETFL), fcntl(fds[i], F_GETFL));
@@ -199,6 +199,7 @@ static void received_descriptors_are_the_objects_in_order_and_closed_on_exec(voi
 		close(pipes[i]); /* they stay the sender's */
 		close(fds[i]);
 	}
+	close(pipes[5]);
 }
 
 static void empty_full_and_ended_sockets_say_so_without_blocking(void **state)

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -78,14 +79,15 @@ static void ring_goes_to_logd_with_what_it_may_only_read_readonly(void **state)
 	assert_int_equal(shm_create(&worker->request, "topics-request", RING_LARGE_OFFSET + f->s.large_bytes), ERR_OK);
 	assert_int_equal(shm_reopen_readonly(&worker->request_readonly, worker->request), ERR_OK);
 	assert_int_equal(shm_create(&worker->completion, "topics-completion", completion_object_size()), ERR_OK);
-	worker->wake = dup(f->s.logd_wake);
+	worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	worker->logd_wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	worker->incarnation = 0x1234567812345678;
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
 	none = (struct rlimit){ .rlim_cur = 3, .rlim_max = usual.rlim_max };
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
 	give_ring(&f->s, 1);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
-	const struct control told = supervisor_told(f->logd, PARTY_LOGD, fds, 4);
+	const struct control told = supervisor_told(f->logd, PARTY_LOGD, fds, 5);
 	assert_int_equal(told.type, CTL_RING_NEW);
 	assert_int_equal(told.slot, 1);
 	assert_int_equal(told.incarnation, worker->incarnation);
@@ -94,7 +96,7 @@ static void ring_goes_to_logd_with_what_it_may_only_read_readonly(void **state)
 	assert_int_equal(shm_map(&map, fds[1], completion_object_size(), true), ERR_OK);
 	shm_unmap(&map, completion_object_size());
 	assert_int_equal(shm_map(&map, fds[2], sizeof(struct counters), true), ERR_IO);
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < 5; i++)
 		close(fds[i]);
 }
 

@@ -31,7 +31,7 @@
 #include "tests/child.h"
 #include "tests/make_request.h"
 
-enum { LARGE = 1 << 20, RESERVE = 4 << 20, SLOT = 0, INCARNATION = 4711, CATALOGUE_NUMBER = 5, SOCKET_FDS = 4, MORE_THAN_ITS_SOCKET_HOLDS = 100 };
+enum { LARGE = 1 << 20, RESERVE = 4 << 20, SLOT = 0, INCARNATION = 4711, CATALOGUE_NUMBER = 5, SOCKET_FDS = 5, MORE_THAN_ITS_SOCKET_HOLDS = 100 };
 
 struct fixture {
 	char path[64];
@@ -41,7 +41,7 @@ struct fixture {
 	int theirs;                   /* logd's, until it runs */
 	pid_t pid;
 	/* the worker */
-	int request, completion, counters_fd, wake;
+	int request, completion, counters_fd, wake, logd_wake;
 	struct counters *counters;
 	void *request_map, *completion_map;
 	struct ring_producer *producer;
@@ -64,6 +64,7 @@ static void make_worker(struct fixture *f)
 	f->completion = object(completion_object_size(), &f->completion_map);
 	f->counters_fd = object(sizeof *f->counters, &f->counters);
 	f->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	f->logd_wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	assert_int_equal(ring_producer_create(&f->producer, f->request_map, LARGE, f->completion_map), ERR_OK);
 	assert_int_equal(completion_reader_create(&f->reader, f->completion_map, &((struct ring_shared *)f->request_map)->completions_read), ERR_OK);
 }
@@ -80,7 +81,7 @@ static int setup(void **state)
 	f->theirs = pair[1];
 	f->inherit = (struct inherit_logd){
 		.common = { .version = INHERIT_VERSION, .size = sizeof f->inherit, .control_fd = pair[1], .status_fd = object(sizeof(struct status), &f->status),
-			.feed_fd = object(sizeof(struct feed_shared), NULL), .logd_wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+			.feed_fd = object(sizeof(struct feed_shared), NULL),
 			.settings = { .max_body_bytes = LARGE / 2, .max_batch_records = 1000, .max_record_bytes = LARGE / 4, .max_meta_bytes = 16384, .max_tag_bytes = 256,
 				.max_node_bytes = 128, .max_topics = 100, .sync_interval_ms = 20, .ephemeral_max_bytes = 8 << 20, .drain_ms = 5000,
 				.segment_max_bytes = 1 << 20, .workers = 1 } },
@@ -97,8 +98,8 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 	void *status = f->status, *counters = f->counters;
 	char command[128];
-	const int fds[] = { f->control, f->theirs, f->inherit.common.status_fd, f->inherit.common.feed_fd, f->inherit.common.logd_wake_fd, f->inherit.data_dir_fd,
-		f->inherit.catalogue_fd, f->request, f->completion, f->counters_fd, f->wake };
+	const int fds[] = { f->control, f->theirs, f->inherit.common.status_fd, f->inherit.common.feed_fd, f->inherit.data_dir_fd,
+		f->inherit.catalogue_fd, f->request, f->completion, f->counters_fd, f->wake, f->logd_wake };
 
 	if (f->pid > 0) {
 		kill(f->pid, SIGKILL);
@@ -174,7 +175,7 @@ static void has_heard_all(struct fixture *f)
 
 static void give_ring(struct fixture *f)
 {
-	const int fds[SOCKET_FDS] = { f->request, f->completion, f->counters_fd, f->wake };
+	const int fds[SOCKET_FDS] = { f->request, f->completion, f->counters_fd, f->wake, f->logd_wake };
 
 	say(f, &(struct control){ .type = CTL_RING_NEW, .slot = SLOT, .incarnation = INCARNATION, .a = LARGE }, fds, SOCKET_FDS);
 }
@@ -224,7 +225,7 @@ static void ask_to_make(struct fixture *f, uint64_t id, const char *topic, enum 
 	memcpy(ring_reserve(f->producer, head.length), entry, head.length);
 	ring_publish(f->producer, head.length, false);
 	if (wake_needed(&f->status->logd_sleeping))
-		wake_write(f->inherit.common.logd_wake_fd);
+		wake_write(f->logd_wake);
 }
 
 /* Sleeps as a worker does until the answer has come. */
@@ -345,7 +346,7 @@ static void ring_of_a_dead_worker_is_let_go_and_the_supervisor_told(void **state
 static void what_the_supervisor_has_no_room_for_is_told_in_order_when_it_reads_again(void **state)
 {
 	struct fixture *f = *state;
-	const int fds[SOCKET_FDS] = { f->request, f->completion, f->counters_fd, f->wake }, few_bytes = 1;
+	const int fds[SOCKET_FDS] = { f->request, f->completion, f->counters_fd, f->wake, f->logd_wake }, few_bytes = 1;
 
 	assert_int_equal(setsockopt(f->theirs, SOL_SOCKET, SO_SNDBUF, &few_bytes, sizeof few_bytes), 0);
 	start(f);
@@ -363,7 +364,7 @@ static void what_the_supervisor_has_no_room_for_is_told_in_order_when_it_reads_a
 static void what_is_left_to_tell_at_the_end_is_told_before_it(void **state)
 {
 	struct fixture *f = *state;
-	const int fds[SOCKET_FDS] = { f->request, f->completion, f->counters_fd, f->wake }, few_bytes = 1;
+	const int fds[SOCKET_FDS] = { f->request, f->completion, f->counters_fd, f->wake, f->logd_wake }, few_bytes = 1;
 
 	assert_int_equal(setsockopt(f->theirs, SOL_SOCKET, SO_SNDBUF, &few_bytes, sizeof few_bytes), 0);
 	start(f);
@@ -387,7 +388,7 @@ static void ring_that_breaks_its_layout_is_told_with_its_incarnation(void **stat
 	start(f);
 	memcpy(ring_reserve(f->producer, 256), &head, sizeof head);
 	ring_publish(f->producer, 256, false);
-	wake_write(f->inherit.common.logd_wake_fd);
+	wake_write(f->logd_wake);
 	assert_int_equal(hears(f, CTL_RING_BROKEN).incarnation, INCARNATION);
 	say(f, &(struct control){ .type = CTL_STOP }, NULL, 0);
 	assert_int_equal(leaves_with(f), 0); /* the others' log is closed as ever */
@@ -407,7 +408,7 @@ static void first_ephemeral_topic_uses_the_oldest_reserve(void **state)
 	make_request(entry, &head, "e", NULL, NULL, NULL, record);
 	memcpy(ring_reserve(f->producer, head.length), entry, head.length);
 	ring_publish(f->producer, head.length, false);
-	wake_write(f->inherit.common.logd_wake_fd);
+	wake_write(f->logd_wake);
 	assert_int_equal(answer_to(f, 2).first_seq, 1);
 	assert_int_not_equal(hears(f, CTL_EPHEMERAL_USED).a, 0);
 }
@@ -424,7 +425,7 @@ static void message_out_of_the_protocol_ends_it(void **state)
 static void object_of_another_size_or_unsealed_ends_it(void **state)
 {
 	struct fixture *f = *state;
-	const int fds[SOCKET_FDS] = { f->completion, f->completion, f->counters_fd, f->wake };
+	const int fds[SOCKET_FDS] = { f->completion, f->completion, f->counters_fd, f->wake, f->logd_wake };
 
 	run(f);
 	say(f, &(struct control){ .type = CTL_RING_NEW, .slot = SLOT, .incarnation = INCARNATION, .a = LARGE }, fds, SOCKET_FDS);

@@ -186,7 +186,7 @@ static void answer_that_nobody_waits_for_is_dropped(void **state)
 static void logd_is_woken_once_and_only_when_it_sleeps(void **state)
 {
 	struct worker_fixture *f = *state;
-	int wake = f->worker.inherit.common.logd_wake_fd;
+	int wake = f->worker.inherit.logd_wake_fd;
 	struct exchange *e[3];
 	uint64_t count = 0;
 	for (unsigned i = 0; i < 3; i++)

@@ -38,13 +38,13 @@ static ino_t ring_told(struct supervisor_fixture *f, unsigned slot, uint64_t inc
 {
 	int fds[CONTROL_FDS];
 	struct stat facts;
-	const struct control told = supervisor_told(f->logd, PARTY_LOGD, fds, 4);
+	const struct control told = supervisor_told(f->logd, PARTY_LOGD, fds, 5);
 
 	assert_int_equal(told.type, CTL_RING_NEW);
 	assert_int_equal(told.slot, slot);
 	assert_int_equal(told.incarnation, incarnation);
 	assert_int_equal(fstat(fds[0], &facts), 0);
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < 5; i++)
 		close(fds[i]);
 	return facts.st_ino;
 }
@@ -84,7 +84,7 @@ static void next_worker_of_a_slot_has_its_counters_and_rings_of_its_own(void **s
 	assert_int_equal(gone.slot, 1);
 	assert_int_equal(gone.incarnation, first);
 	assert_int_equal(worker->child.state, CHILD_ABSENT);
-	assert_int_equal(worker->request & worker->request_readonly & worker->completion & worker->wake & worker->child.control, -1);
+	assert_int_equal(worker->request & worker->request_readonly & worker->completion & worker->wake & worker->logd_wake & worker->child.control, -1);
 	assert_int_equal(open_descriptors(), f->open + 2); /* the socket to logd is left */
 	worker_start(&f->s, 1);
 	assert_int_not_equal(worker->incarnation, first);
@@ -106,7 +106,7 @@ static void ring_of_a_dead_worker_stands_still_when_the_next_one_of_its_slot_sta
 
 	supervisor_play_logd(f);
 	worker_start(&f->s, 1);
-	supervisor_told(f->logd, PARTY_LOGD, fds, 4);
+	supervisor_told(f->logd, PARTY_LOGD, fds, 5);
 	until_it_runs(f, 1);
 	assert_int_equal(shm_map(&request, worker->request, size, true), ERR_OK);
 	struct ring_shared *shared = request, *fresh;
@@ -122,7 +122,7 @@ static void ring_of_a_dead_worker_stands_still_when_the_next_one_of_its_slot_sta
 	assert_int_equal(atomic_load(&fresh->completions_read), 0);
 	shm_unmap(&request, size);
 	shm_unmap(&next, size);
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < 5; i++)
 		close(fds[i]);
 }
 

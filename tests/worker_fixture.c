@@ -95,7 +95,7 @@ struct worker_fixture *worker_fixture_create(void)
 	make_settings(&w->inherit.common.settings);
 	w->inherit.common.control_fd = control[0];
 	f->supervisor = control[1];
-	w->inherit.common.logd_wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	w->inherit.logd_wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	w->inherit.listen_fd = -1;
 	w->inherit.workers = 1;
 	w->inherit.slot = 3;
@@ -143,7 +143,7 @@ void worker_fixture_destroy(struct worker_fixture **out)
 	for (unsigned i = 0; i < 5; i++)
 		close(f->objects[i]);
 	close(w->inherit.common.control_fd);
-	close(w->inherit.common.logd_wake_fd);
+	close(w->inherit.logd_wake_fd);
 	close(f->supervisor);
 	for (uint64_t i = 1; i <= f->files; i++) {
 		snprintf(path, sizeof path, "%s/w%016llx", f->directory, (unsigned long long)(1000 + i));

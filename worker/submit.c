@@ -224,7 +224,7 @@ void submissions_flush(struct submissions *submissions)
 		return;
 	submissions->published = false;
 	if (wake_needed(&submissions->worker->status->logd_sleeping))
-		wake_write(submissions->worker->inherit.common.logd_wake_fd);
+		wake_write(submissions->worker->inherit.logd_wake_fd);
 }
 
 /* ---- answers ---- */

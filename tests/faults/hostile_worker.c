@@ -49,7 +49,7 @@ static void nap(void)
 
 static void wake(const struct attacker *a)
 {
-	wake_write(a->inherit.common.logd_wake_fd);
+	wake_write(a->inherit.logd_wake_fd);
 }
 
 /* Stops the serving thread wherever it is, so that it does not mend what the attack breaks. */
@@ -225,6 +225,18 @@ static void forged_message(struct attacker *a)
 	control_send(a->inherit.common.control_fd, &message, NULL, 0);
 }
 
+/* Takes the wake-ups of the log process that are within its reach, so that the log process finds none where it was told of one. */
+static void take_wakes(struct attacker *a)
+{
+	int fd = a->inherit.logd_wake_fd;
+	uint64_t count;
+	fcntl(fd, F_SETFL, 0); /* whoever reads too late waits */
+	fprintf(a->report, "taking\n");
+	fflush(a->report);
+	while (read(fd, &count, sizeof count) > 0)
+		;
+}
+
 /* A process that has the ring's mapping lives on when the worker is gone, and goes on publishing. */
 static void late_writes(struct attacker *a)
 {
@@ -233,7 +245,7 @@ static void late_writes(struct attacker *a)
 		return;
 	}
 	for (long fd = 3; fd < 1024; fd++)
-		if (fd != a->inherit.common.logd_wake_fd && fd != fileno(a->report))
+		if (fd != a->inherit.logd_wake_fd && fd != fileno(a->report))
 			close((int)fd);
 	for (unsigned i = 0; i < 200; i++) {
 		uint8_t entry[1024];
@@ -263,6 +275,7 @@ static const struct { const char *kind; void (*attack)(struct attacker *a); } at
 	{ "resize", resize },
 	{ "forged-message", forged_message },
 	{ "late-writes", late_writes },
+	{ "take-wakes", take_wakes },
 };
 
 static void begin(struct attacker *a, const char *kind)

@@ -120,6 +120,25 @@ def worker_that_floods_and_reads_no_answer_holds_up_itself_alone(programs):
 
 
 @case
+def worker_that_takes_wake_ups_of_the_log_process_delays_itself_alone(programs):
+    def body(world):
+        bad, good = world.server.workers()
+        logd, link, slowest = world.server.logd(), link_of(world, good), 0
+        programs.attack(bad, "take-wakes")
+        programs.report(bad, "taking")
+        for _ in range(100):
+            time.sleep(0.005)  # the log process sleeps by then
+            began = time.monotonic()
+            same(world.append("memory", link=link), 200, "a write of the neighbour")
+            slowest = max(slowest, time.monotonic() - began)
+        truth(slowest < 0.5, "the neighbour's slowest write took %.2f s" % slowest)
+        same(world.server.logd(), logd, "the log process")
+        os.kill(bad, 9)
+        world.check()
+    beside_hostile(programs, body)
+
+
+@case
 def shared_objects_cannot_be_resized_and_those_of_others_not_be_written(programs):
     def body(world):
         bad = world.server.workers()[0]

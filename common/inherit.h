@@ -12,7 +12,7 @@
 
 enum {
 	INHERIT_FD = 3,
-	INHERIT_VERSION = 3,
+	INHERIT_VERSION = 4,
 	WORKERS_MAX = 64,
 	LOGD_EXIT_REFUSED = 3, /* logd's exit status: the data must not be touched (a newer format, no provable identity); starting it again is no use */
 };
@@ -56,7 +56,7 @@ struct inherit_worker {
 	int32_t request_fd;     /* writable */
 	int32_t completion_fd;  /* read-only */
 	int32_t counters_fd;    /* writable */
-	int32_t wake_fd;        /* eventfd that wakes this worker */
+	int32_t wake_fd;        /* epoll instance that becomes readable, once for each write, when somebody wakes this worker: its one member is an eventfd, edge-triggered */
 	int32_t logd_wake_fd;   /* eventfd by which this worker, and nobody else, wakes logd */
 	int32_t all_counters_fd[WORKERS_MAX]; /* read-only, by slot; -1 beyond `workers` */
 	int32_t catalogue_fd;   /* the current one, -1: none yet (comes by CTL_CATALOGUE) */

@@ -52,7 +52,7 @@ struct child {
 struct worker_child {
 	struct child child;
 	uint64_t incarnation;
-	int request, request_readonly, completion, wake, logd_wake; /* -1 while ABSENT */
+	int request, request_readonly, completion, wake, woken, logd_wake; /* -1 while ABSENT */
 	int counters, counters_readonly;      /* outlive the process */
 	struct counters *counters_map;
 };

@@ -225,7 +225,7 @@ static struct supervisor *new_supervisor(const struct options *options, const st
 	s->logd.control = s->catalogue = s->catalogue_next = s->catalogue_readonly = -1;
 	for (unsigned i = 0; i < WORKERS_MAX; i++) {
 		struct worker_child *worker = &s->workers[i];
-		worker->child.control = worker->request = worker->request_readonly = worker->completion = worker->wake = worker->logd_wake = worker->counters = worker->counters_readonly = -1;
+		worker->child.control = worker->request = worker->request_readonly = worker->completion = worker->wake = worker->woken = worker->logd_wake = worker->counters = worker->counters_readonly = -1;
 	}
 	/* The largest body, and per record its head and padding, beside the small parts of a request. */
 	s->large_bytes = (options->settings.max_body_bytes + options->settings.max_batch_records * 48 + (1 << 20)) / 4096 * 4096 + 4096;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <sodium.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -12,6 +13,18 @@
 #include "supervisor/children.h"
 #include "supervisor/spawn.h"
 
+/*
+ * logd writes the eventfd, and whether a write waits is a flag of the descriptor that everybody can change who has it, as everybody can fill it: so a worker gets only something to wait
+ * with.
+ */
+static enum error new_wake(struct worker_child *worker)
+{
+	struct epoll_event each = { .events = EPOLLIN | EPOLLET };
+	worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	worker->woken = epoll_create1(EPOLL_CLOEXEC);
+	return worker->wake >= 0 && worker->woken >= 0 && epoll_ctl(worker->woken, EPOLL_CTL_ADD, worker->wake, &each) == 0 ? ERR_OK : ERR_IO;
+}
+
 /* A dead process's late writes must reach nobody, so each has rings of its own (FAULTS E9). */
 static enum error new_objects(struct supervisor *s, struct worker_child *worker)
 {
@@ -20,10 +33,11 @@ static enum error new_objects(struct supervisor *s, struct worker_child *worker)
 		error = shm_reopen_readonly(&worker->request_readonly, worker->request);
 	if (error == ERR_OK)
 		error = shm_create(&worker->completion, "topics-completion", completion_object_size());
+	if (error == ERR_OK)
+		error = new_wake(worker);
 	if (error == ERR_OK) {
-		worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		worker->logd_wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		error = worker->wake < 0 || worker->logd_wake < 0 ? ERR_IO : ERR_OK;
+		error = worker->logd_wake < 0 ? ERR_IO : ERR_OK;
 	}
 	randombytes_buf(&worker->incarnation, sizeof worker->incarnation);
 	/* The counters stay; what belongs to one process of the slot begins anew. */
@@ -35,7 +49,7 @@ static enum error new_objects(struct supervisor *s, struct worker_child *worker)
 
 static void close_objects(struct supervisor *s, struct worker_child *worker)
 {
-	int *const fds[] = { &worker->request, &worker->request_readonly, &worker->completion, &worker->wake, &worker->logd_wake };
+	int *const fds[] = { &worker->request, &worker->request_readonly, &worker->completion, &worker->wake, &worker->woken, &worker->logd_wake };
 	for (unsigned i = 0; i < sizeof fds / sizeof fds[0]; i++) {
 		if (*fds[i] >= 0)
 			let_go(s, *fds[i]);
@@ -67,7 +81,7 @@ static enum error run(struct supervisor *s, unsigned slot, int control)
 	inherit.request_fd = spawn_fd(&spawn, worker->request);
 	inherit.completion_fd = spawn_fd(&spawn, completion_readonly);
 	inherit.counters_fd = spawn_fd(&spawn, worker->counters);
-	inherit.wake_fd = spawn_fd(&spawn, worker->wake);
+	inherit.wake_fd = spawn_fd(&spawn, worker->woken);
 	inherit.logd_wake_fd = spawn_fd(&spawn, worker->logd_wake);
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		inherit.all_counters_fd[i] = i < inherit.workers ? spawn_fd(&spawn, s->workers[i].counters_readonly) : -1;

@@ -49,7 +49,7 @@ int supervisor_setup(void **state)
 	object(&s->feed, &s->feed_readonly, NULL, sizeof(struct feed_shared));
 	for (unsigned i = 0; i < WORKERS_MAX; i++) {
 		struct worker_child *worker = &s->workers[i];
-		worker->child.control = worker->request = worker->request_readonly = worker->completion = worker->wake = worker->logd_wake = worker->counters = worker->counters_readonly = -1;
+		worker->child.control = worker->request = worker->request_readonly = worker->completion = worker->wake = worker->woken = worker->logd_wake = worker->counters = worker->counters_readonly = -1;
 	}
 	for (unsigned i = 0; i < FIXTURE_WORKERS; i++) {
 		object(&s->workers[i].counters, &s->workers[i].counters_readonly, &map, sizeof(struct counters));
@@ -93,12 +93,12 @@ int supervisor_teardown(void **state)
 	shm_unmap(&map, sizeof(struct status));
 	for (unsigned i = 0; i < FIXTURE_WORKERS; i++) {
 		struct worker_child *worker = &s->workers[i];
-		int *const of_worker[] = { &worker->request, &worker->request_readonly, &worker->completion, &worker->wake, &worker->logd_wake, &worker->counters, &worker->counters_readonly,
+		int *const of_worker[] = { &worker->request, &worker->request_readonly, &worker->completion, &worker->wake, &worker->woken, &worker->logd_wake, &worker->counters, &worker->counters_readonly,
 			&f->workers[i] };
 		end_child(s, &worker->child);
 		map = worker->counters_map;
 		shm_unmap(&map, sizeof(struct counters));
-		close_all(of_worker, 8);
+		close_all(of_worker, 9);
 	}
 	close_all(fds, sizeof fds / sizeof fds[0]);
 	while (s->ephemeral != NULL) {

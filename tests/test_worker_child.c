@@ -84,7 +84,7 @@ static void next_worker_of_a_slot_has_its_counters_and_rings_of_its_own(void **s
 	assert_int_equal(gone.slot, 1);
 	assert_int_equal(gone.incarnation, first);
 	assert_int_equal(worker->child.state, CHILD_ABSENT);
-	assert_int_equal(worker->request & worker->request_readonly & worker->completion & worker->wake & worker->logd_wake & worker->child.control, -1);
+	assert_int_equal(worker->request & worker->request_readonly & worker->completion & worker->wake & worker->woken & worker->logd_wake & worker->child.control, -1);
 	assert_int_equal(open_descriptors(), f->open + 2); /* the socket to logd is left */
 	worker_start(&f->s, 1);
 	assert_int_not_equal(worker->incarnation, first);

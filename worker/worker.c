@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -126,9 +127,8 @@ static void on_control(evutil_socket_t fd, short what, void *context)
 
 static void on_wake(evutil_socket_t fd, short what, void *context)
 {
-	uint64_t count;
-	ssize_t ignored = read((int)fd, &count, sizeof count);
-	(void)ignored;
+	struct epoll_event event;
+	(void)epoll_wait((int)fd, &event, 1, 0);
 	(void)what;
 	(void)context; /* the loop looks at the rings after every round */
 }

@@ -237,6 +237,24 @@ static void take_wakes(struct attacker *a)
 		;
 }
 
+/* Fills what it is woken by, so that who wakes it waits. */
+static void full_wake(struct attacker *a)
+{
+	struct counters *counters = mmap(NULL, sizeof *counters, PROT_READ | PROT_WRITE, MAP_SHARED, a->inherit.counters_fd, 0);
+	const uint64_t full = UINT64_MAX - 1;
+	uint64_t taken;
+	uint8_t entry[1024];
+	size_t size = good(entry, 1 << 20, "hostile");
+	freeze(a);
+	while (write(a->inherit.wake_fd, &full, sizeof full) < 0 && errno == EAGAIN && read(a->inherit.wake_fd, &taken, sizeof taken) > 0)
+		;
+	fcntl(a->inherit.wake_fd, F_SETFL, 0);
+	atomic_store(&counters->sleeping, 1);
+	publish(a, entry, size, size);
+	fprintf(a->report, "full\n");
+	fflush(a->report);
+}
+
 /* A process that has the ring's mapping lives on when the worker is gone, and goes on publishing. */
 static void late_writes(struct attacker *a)
 {
@@ -276,6 +294,7 @@ static const struct { const char *kind; void (*attack)(struct attacker *a); } at
 	{ "forged-message", forged_message },
 	{ "late-writes", late_writes },
 	{ "take-wakes", take_wakes },
+	{ "full-wake", full_wake },
 };
 
 static void begin(struct attacker *a, const char *kind)

@@ -139,6 +139,21 @@ def worker_that_takes_wake_ups_of_the_log_process_delays_itself_alone(programs):
 
 
 @case
+def worker_that_makes_its_wake_ups_wait_holds_up_itself_alone(programs):
+    def body(world):
+        bad, good = world.server.workers()
+        logd, link = world.server.logd(), link_of(world, good)
+        programs.attack(bad, "full-wake")
+        programs.report(bad, "full")
+        for cls in CLASSES * 3:
+            same(world.append(cls, link=link), 200, "a write of the neighbour to " + cls)
+        same(world.server.logd(), logd, "the log process")
+        os.kill(bad, 9)
+        world.check()
+    beside_hostile(programs, body)
+
+
+@case
 def shared_objects_cannot_be_resized_and_those_of_others_not_be_written(programs):
     def body(world):
         bad = world.server.workers()[0]

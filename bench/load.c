@@ -2,6 +2,9 @@
  * load: drives a server over loopback with many keep-alive connections, one request in flight on each, and prints one line of JSON with what it saw. One
  * thread, epoll, no library: it must cost as little as it can, since it shares the machine with what it measures.
  *
+ * A connection sends its next request when it has its answer; with --rate a request is due each 1/rate s whatever the server does, goes to a connection that
+ * is free, and its time counts from when it was due, so that a server that stands still is charged for all that it kept waiting.
+ *
  * Bodies are made before the clock starts and are all different (a body that repeats flatters a scanner); a run cycles through them.
  */
 #include <arpa/inet.h>
@@ -33,6 +36,7 @@ struct options {
 	uint64_t from;
 	uint64_t requests;   /* end after so many; 0: by time */
 	double seconds;
+	double rate;         /* requests a second; 0: as fast as they are answered */
 	const char *mode;    /* append or diff */
 	const char *prefix;  /* of topic names */
 	bool return_seqs;
@@ -54,6 +58,7 @@ struct client {
 	size_t head_length;  /* 0: not complete yet */
 	size_t body_length;
 	char partial[1024];  /* what came of a head that is not complete */
+	struct client *next; /* of those that are free */
 };
 
 struct run {
@@ -62,6 +67,8 @@ struct run {
 	size_t request_count;
 	struct client *clients;
 	uint64_t next;
+	struct client *free; /* with a rate: clients without a request */
+	uint64_t due_ns;     /* with a rate: of the next request */
 	uint64_t answered;
 	uint64_t refused;    /* answers that are not 2xx */
 	uint64_t bytes_in;
@@ -205,7 +212,7 @@ static void push(struct run *run, struct client *client)
 	(void)run;
 }
 
-static void begin(struct run *run, struct client *client)
+static void begin(struct run *run, struct client *client, uint64_t now)
 {
 	/* Each connection walks the bodies at its own offset, so that topics and bodies mix. */
 	client->request = &run->requests[run->next % run->request_count];
@@ -215,8 +222,32 @@ static void begin(struct run *run, struct client *client)
 	run->next++;
 	client->sent = 0;
 	client->got = client->head_length = 0;
-	client->began_ns = now_ns();
+	client->began_ns = now;
 	push(run, client);
+}
+
+/* The client has no request; with a rate it waits until one is due. */
+static void release(struct run *run, struct client *client)
+{
+	if (run->options.rate == 0) {
+		begin(run, client, now_ns());
+		return;
+	}
+	client->next = run->free;
+	run->free = client;
+}
+
+/* Begins what is due, as far as clients are free. Returns the nanoseconds until something is, 1 s at most. */
+static uint64_t begin_due(struct run *run)
+{
+	uint64_t now = now_ns();
+	while (run->free != NULL && run->due_ns <= now) {
+		struct client *client = run->free;
+		run->free = client->next;
+		begin(run, client, run->due_ns);
+		run->due_ns += (uint64_t)(1e9 / run->options.rate);
+	}
+	return run->free != NULL && run->due_ns - now < 1000000000u ? run->due_ns - now : 1000000000u;
 }
 
 /* Looks for the end of the head and the length in what has come of the answer. */
@@ -245,7 +276,7 @@ static void answered(struct run *run, struct client *client, const char *bytes, 
 			snprintf(run->first_refusal, sizeof run->first_refusal, "%.*s", (int)(have < 500 ? have : 500), bytes);
 	}
 	if (!run->stopping)
-		begin(run, client);
+		release(run, client);
 }
 
 static void readable(struct run *run, struct client *client)
@@ -297,10 +328,14 @@ static void drive(struct run *run)
 	struct epoll_event events[256];
 	connect_all(run, epoll);
 	uint64_t began = now_ns(), end = began + (uint64_t)(run->options.seconds * 1e9);
+	run->due_ns = began;
 	for (unsigned i = 0; i < run->options.connections; i++)
-		begin(run, &run->clients[i]);
+		release(run, &run->clients[i]);
 	while (!run->stopping) {
-		int n = epoll_wait(epoll, events, 256, 1000);
+		struct timespec wait = { .tv_nsec = (long)begin_due(run) };
+		if (wait.tv_nsec == 1000000000)
+			wait = (struct timespec){ .tv_sec = 1 };
+		int n = epoll_pwait2(epoll, events, 256, &wait, NULL);
 		for (int i = 0; i < n; i++) {
 			struct client *client = events[i].data.ptr;
 			if (client->sent < client->request->length)
@@ -323,7 +358,7 @@ static void drive(struct run *run)
 static void usage(void)
 {
 	fprintf(stderr, "usage: load --port N --mode append|diff [--connections N] [--topics N] [--batch N] [--bytes N] [--limit N] [--head N]\n"
-	                "            [--from SEQ] [--seconds S] [--requests N] [--prefix NAME] [--no-seqs] [--keys]\n");
+	                "            [--from SEQ] [--seconds S] [--rate R] [--requests N] [--prefix NAME] [--no-seqs] [--keys]\n");
 	exit(2);
 }
 
@@ -333,7 +368,7 @@ static void parse(struct options *o, int argc, char **argv)
 		{ "port", 1, NULL, 'p' },     { "mode", 1, NULL, 'm' },  { "connections", 1, NULL, 'c' }, { "topics", 1, NULL, 't' },
 		{ "batch", 1, NULL, 'b' },    { "bytes", 1, NULL, 'y' }, { "limit", 1, NULL, 'l' },       { "head", 1, NULL, 'h' },
 		{ "from", 1, NULL, 'f' },     { "seconds", 1, NULL, 's' }, { "requests", 1, NULL, 'n' },  { "prefix", 1, NULL, 'x' },
-		{ "no-seqs", 0, NULL, 'q' },  { "keys", 0, NULL, 'k' },  { NULL, 0, NULL, 0 },
+		{ "rate", 1, NULL, 'r' },     { "no-seqs", 0, NULL, 'q' },  { "keys", 0, NULL, 'k' },  { NULL, 0, NULL, 0 },
 	};
 	int c;
 	while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -348,6 +383,7 @@ static void parse(struct options *o, int argc, char **argv)
 		case 'h': o->head = strtoull(optarg, NULL, 10); break;
 		case 'f': o->from = strtoull(optarg, NULL, 10); break;
 		case 's': o->seconds = atof(optarg); break;
+		case 'r': o->rate = atof(optarg); break;
 		case 'n': o->requests = strtoull(optarg, NULL, 10); break;
 		case 'x': o->prefix = optarg; break;
 		case 'q': o->return_seqs = false; break;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the real server over loopback and prints tables, each row beside a baseline that ran in the same minute.
 
-    bench/run.py [--build DIR] [--seconds S] [--only append,diff] [--quick] [--data DIR]
+    bench/run.py [--build DIR] [--seconds S] [--only append,diff,tail] [--quick] [--data DIR]
 
 Baselines (real programs in bench/): E, the worker's own HTTP layer answering the same bytes to the same requests, without rings or logd; F, pwrite + fdatasync on a
 zero-filled file; P, E answering a page that was rendered before. A ratio holds where an absolute figure of a noisy machine does not. Nothing here is asserted.
@@ -32,6 +32,8 @@ LATENCY = {
 }
 DIFF = (0.30, 0.50, 0.75, "P")
 CPU_PER_EVENT = (0.30, 0.20, 0.15)  # microseconds, append 100, disk
+TAIL = (20, 10, 5)  # p999 / p50 at half load
+TAIL_RUNS = 5  # times as long as another run, so that files roll and seal meanwhile
 
 
 class Process:
@@ -136,8 +138,8 @@ class Bench:
             command += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
         return command
 
-    def drive(self, server, **options):
-        command = self.command(server, self.args.seconds, options)
+    def drive(self, server, seconds=None, **options):
+        command = self.command(server, seconds or self.args.seconds, options)
         before = server.cpu_seconds()
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
         if done.returncode not in (0, 1) or not done.stdout:
@@ -236,6 +238,44 @@ class Bench:
         server.stop()
 
 
+    def tail(self):
+        """Acks at half of what the server can do, while files roll, seal and are prepared; a request's time counts from when it was due."""
+        print("\nTail: acks of `disk` at half load\n")
+        head("batch", "conns", "", "", "requests/s", "MiB", "p50 us", "p99 us", "p999 us", "sealed")
+        for batch in (100, 1):
+            server = self.server()
+            self.call(server, "PUT", "/v0/topics/bench-0", {"durability": "disk"})
+            answer = self.call(server, "POST", "/v0/topics/bench-0", {"records": [{"data": {"sku": "%08X" % i, "note": "x" * 60}} for i in range(batch)]})
+            options = dict(mode="append", connections=64, batch=batch)
+            options["rate"] = self.drive(server, **options)["requests_per_s"] / 2
+            data = self.path("data%d" % self.names)
+            before, sealed = folder_bytes(data), sealed_files(data)
+            ours = self.drive(server, TAIL_RUNS * self.args.seconds, **options)
+            after = folder_bytes(data) - before, sealed_files(data) - sealed
+            server.stop()
+            echo = self.baseline(answer)
+            base = self.drive(echo, TAIL_RUNS * self.args.seconds, **options)
+            echo.stop()
+            row(batch, 64, "", "", "%.0f" % ours["requests_per_s"], after[0] >> 20, ours["p50_us"], ours["p99_us"], ours["p999_us"], after[1],
+                verdict("p999/p50", ours["p999_us"] / ours["p50_us"], TAIL + ("",), "", below=True))
+            print("    E at the same rate: p50 %.1f, p999 %.1f, ratio %.1f" % (base["p50_us"], base["p999_us"], base["p999_us"] / base["p50_us"]))
+            shutil.rmtree(data, ignore_errors=True)
+
+
+def folder_bytes(path):
+    return sum(entry.stat().st_size for entry in os.scandir(path))
+
+
+def sealed_files(path):
+    """Files that end with a footer's trailer (docs/format.md, 8)."""
+    count = 0
+    for entry in os.scandir(path):
+        with open(entry.path, "rb") as f:
+            f.seek(max(entry.stat().st_size - 64, 0))
+            count += f.read(8) == b"TOPICSFT"
+    return count
+
+
 WIDTHS = (10, 6, 6, 7, 11, 11, 9, 9, 9, 9)
 
 
@@ -262,7 +302,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=os.environ.get("TOPICS_BUILDDIR", "build"), help="build directory")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of each run")
-    parser.add_argument("--only", default="append,diff")
+    parser.add_argument("--only", default="append,diff,tail")
     parser.add_argument("--quick", action="store_true", help="only the rows that have a budget")
     parser.add_argument("--data", help="where data directories are made (default: the system's temporary folder)")
     args = parser.parse_args()

@@ -159,6 +159,12 @@ static enum error quarantine(struct log *log)
 
 /* ---- the steps in their order ---- */
 
+/* A sync that failed is final for its file (I-4), also one that lacked space: only another file could be tried, and that is the next start's. */
+static enum error sync_fresh(struct log *log)
+{
+	return log_file_sync(log->ops, log->fresh->handle) ? ERR_IO : ERR_OK;
+}
+
 static enum error make_whole(struct log *log)
 {
 	enum error error;
@@ -171,11 +177,11 @@ static enum error make_whole(struct log *log)
 	if (!error)
 		error = log_chunks_write(log, log->fresh_from.lsn);
 	if (!error)
-		error = log_file_sync(log->ops, log->fresh->handle);
+		error = sync_fresh(log);
 	if (!error)
 		error = log_file_write_header(log, log->fresh);
 	if (!error)
-		error = log_file_sync(log->ops, log->fresh->handle);
+		error = sync_fresh(log);
 	if (!error)
 		error = log_adopt_fresh(log);
 	return error;

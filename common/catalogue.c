@@ -76,6 +76,12 @@ uint64_t catalogue_topic_count(const struct catalogue *catalogue)
 	return catalogue_get(&catalogue->map->head.topic_count);
 }
 
+bool catalogue_partial(const struct catalogue *catalogue)
+{
+	/* Pairs with the release of catalogue_set_partial: what was shown before it is found. */
+	return atomic_load_explicit(&catalogue->map->head.partial, memory_order_acquire) != 0;
+}
+
 /* ---- the reader's half of a sequence counter ---- */
 
 struct attempt {

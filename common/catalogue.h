@@ -22,7 +22,7 @@
 #include "common/topic_config.h"
 
 enum {
-	CATALOGUE_VERSION = 2,
+	CATALOGUE_VERSION = 3,
 	CATALOGUE_FILES = 65536,
 	CATALOGUE_BUCKETS = 1 << 23,
 	CATALOGUE_TOPICS = 1 << 22,
@@ -95,6 +95,10 @@ void catalogue_close(struct catalogue **catalogue);
 uint64_t catalogue_number(const struct catalogue *catalogue);
 uint64_t catalogue_topic_count(const struct catalogue *catalogue);
 
+/* It shows only what is proven (docs/format.md §10.7): topics and seqs that it does not have may be there later. To be asked before anything is looked up in it: once it is whole it
+ * stays so, and who has found it whole finds all. */
+bool catalogue_partial(const struct catalogue *catalogue);
+
 /* The slot of a name, CATALOGUE_NO_SLOT, or CATALOGUE_WAIT. */
 int64_t catalogue_find(const struct catalogue *catalogue, const char *name, size_t length);
 
@@ -137,6 +141,8 @@ struct catalogue_writer;
 enum error catalogue_writer_create(struct catalogue_writer **writer, int fd, uint64_t number);
 void catalogue_writer_destroy(struct catalogue_writer **writer);
 uint64_t catalogue_writer_number(const struct catalogue_writer *writer);
+/* A new one is whole. Said before it is given to anybody; taken back when all is shown. */
+void catalogue_set_partial(struct catalogue_writer *writer, bool partial);
 
 /* Makes sure that catalogue_topic_add does not fail for want of memory while at most `topics` are shown. False: there is none. */
 bool catalogue_topics_provide(struct catalogue_writer *writer, uint64_t topics);

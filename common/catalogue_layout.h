@@ -32,6 +32,7 @@ struct catalogue_head {
 	/* Guards order_blocks, the order and its blocks, and the names of the slots in them. */
 	catalogue_word order_sequence;
 	catalogue_word order_blocks; /* entries of `order` */
+	catalogue_word partial; /* 1: it shows only what is proven; by itself */
 };
 
 /*

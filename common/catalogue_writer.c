@@ -35,6 +35,11 @@ uint64_t catalogue_writer_number(const struct catalogue_writer *writer)
 	return writer->map->head.number;
 }
 
+void catalogue_set_partial(struct catalogue_writer *writer, bool partial)
+{
+	atomic_store_explicit(&writer->map->head.partial, partial, memory_order_release);
+}
+
 void catalogue_writer_destroy(struct catalogue_writer **writer)
 {
 	if (*writer != NULL) {

@@ -399,6 +399,24 @@ static void listing_waits_until_the_order_of_names_is_whole(void **state)
 	expect_soon(f, list, "\"topic\":\"orders\"");
 }
 
+static void what_is_past_the_proven_part_is_not_ready(void **state)
+{
+	struct worker_fixture *f = *state;
+	const char *code = "\"code\":\"not_ready\"";
+	fixture_topic(f, "orders");
+	catalogue_set_partial(f->catalogue, true);
+	fixture_expect(f, fixture_request(f, "GET", "/v0/topics/orders", "", NULL), 200, "\"head_seq\":0");
+	fixture_expect(f, fixture_request(f, "POST", "/v0/topics/orders/diff", "Content-Type: application/json\r\n", "{\"from_seq\":0}"), 200, "\"caught_up\":true");
+	fixture_expect(f, fixture_request(f, "POST", "/v0/topics/orders/diff", "Content-Type: application/json\r\n", "{\"from_seq\":1}"), 503, code);
+	fixture_expect(f, fixture_request(f, "GET", "/v0/topics/orders/records/1", "", NULL), 503, code);
+	fixture_expect(f, fixture_request(f, "GET", "/v0/topics/other", "", NULL), 503, code);
+	fixture_expect(f, fixture_request(f, "GET", "/v0/topics/other/records", "", NULL), 503, code);
+	catalogue_set_partial(f->catalogue, false);
+	fixture_expect(f, fixture_request(f, "POST", "/v0/topics/orders/diff", "Content-Type: application/json\r\n", "{\"from_seq\":1}"), 200, "\"reason\":\"recreated\"");
+	fixture_expect(f, fixture_request(f, "GET", "/v0/topics/orders/records/1", "", NULL), 404, "\"code\":\"not_found\"");
+	fixture_expect(f, fixture_request(f, "GET", "/v0/topics/other", "", NULL), 404, "\"code\":\"topic_not_found\"");
+}
+
 /* ---- probes ---- */
 
 static void readiness_follows_catalogue_state_and_drain(void **state)
@@ -470,6 +488,7 @@ int main(void)
 		CASE(read_whose_file_is_missing_waits_for_it_with_its_question_kept),
 		CASE(reads_wait_for_a_section_and_are_answered_when_it_is_whole),
 		CASE(listing_waits_until_the_order_of_names_is_whole),
+		CASE(what_is_past_the_proven_part_is_not_ready),
 		CASE(readiness_follows_catalogue_state_and_drain),
 		CASE(requests_of_a_server_that_has_just_started_wait_for_its_catalogue),
 	};

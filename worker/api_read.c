@@ -55,13 +55,6 @@ static struct read_state *state_of(struct exchange *exchange)
 	return exchange->state;
 }
 
-static void topic_not_found(struct exchange *exchange)
-{
-	char detail[320];
-	snprintf(detail, sizeof detail, "{\"topic\":\"%s\"}", exchange->name[0]);
-	exchange_error(exchange, ERR_TOPIC_NOT_FOUND, detail, "there is no topic '%s'; a write or a PUT makes it", exchange->name[0]);
-}
-
 /* A reader thread has what was asked for. The request may have been refused meanwhile, as one that waited too long. */
 static void on_disk(void *context)
 {
@@ -117,7 +110,7 @@ static struct reading *read_page(struct exchange *exchange, const struct read_re
 	else if (error == ERR_BUSY)
 		exchange_retry_on_catalogue(exchange, handler);
 	else if (error == ERR_TOPIC_NOT_FOUND)
-		topic_not_found(exchange);
+		exchange_topic_not_found(exchange);
 	else if (error == ERR_STORAGE_FAILED)
 		exchange_error(exchange, error, NULL, "the disk could not be read; try again");
 	else if (error != ERR_AGAIN) /* that has been answered */
@@ -239,7 +232,7 @@ static int64_t find_topic(struct exchange *exchange, const struct catalogue *cat
 	if (error == ERR_AGAIN)
 		waiting_for_section(exchange->worker->waiting, exchange, handler);
 	else
-		topic_not_found(exchange);
+		exchange_topic_not_found(exchange);
 	return -1;
 }
 
@@ -296,7 +289,11 @@ static void answer_read(struct exchange *exchange, struct question *q, void (*ha
 	}
 	/* Who waited for a topic waited for that incarnation of it. */
 	if (error != ERR_OK || (state != NULL && state->topic != 0 && state->topic != numbers.id)) {
-		topic_not_found(exchange);
+		exchange_topic_not_found(exchange);
+		return;
+	}
+	if (exchange->partial && q->from_seq > numbers.head) {
+		exchange_not_proven(exchange);
 		return;
 	}
 	snprintf(epoch, sizeof epoch, "%016" PRIx64, numbers.id);
@@ -374,6 +371,10 @@ void api_topic_record(struct exchange *exchange)
 	int64_t slot = find_topic(exchange, catalogue, &numbers, api_topic_record);
 	if (slot < 0)
 		return;
+	if (exchange->partial && seq > numbers.head) {
+		exchange_not_proven(exchange);
+		return;
+	}
 	if (seq == 0 || seq > numbers.head) {
 		exchange_error(exchange, ERR_NOT_FOUND, NULL, "the topic has not given this seq yet; its head is %" PRIu64, numbers.head);
 		return;

@@ -38,13 +38,6 @@ static void put_ts(struct exchange *exchange, const char *name, int64_t ts)
 		answer_text(exchange, ",\"%s\":%" PRId64, name, ts);
 }
 
-static void topic_not_found(struct exchange *exchange)
-{
-	char detail[320];
-	snprintf(detail, sizeof detail, "{\"topic\":\"%s\"}", exchange->name[0]);
-	exchange_error(exchange, ERR_TOPIC_NOT_FOUND, detail, "there is no topic '%s'; a write or a PUT makes it", exchange->name[0]);
-}
-
 static void put_state(struct exchange *exchange, const struct topic_numbers *n, const struct topic_config *config, int64_t last_read, int64_t now)
 {
 	uint8_t text[CONFIG_JSON_MAX];
@@ -79,7 +72,7 @@ void api_topic_get(struct exchange *exchange)
 		return;
 	}
 	if (error != ERR_OK) {
-		topic_not_found(exchange);
+		exchange_topic_not_found(exchange);
 		return;
 	}
 	int64_t now = worker_wall_ms();

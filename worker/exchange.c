@@ -312,20 +312,43 @@ void exchange_retry_on_catalogue(struct exchange *exchange, void (*handler)(stru
 		waiting_for_catalogue(exchange->worker->waiting, exchange, handler);
 }
 
-void exchange_not_ready(struct exchange *exchange)
+static void refuse_not_ready(struct exchange *exchange, const char *message)
 {
 	char detail[64];
 	snprintf(detail, sizeof detail, "{\"replay_progress\":%.6f}",
 	         atomic_load_explicit(&exchange->worker->status->progress, memory_order_relaxed) / 1000000.0);
-	exchange_error(exchange, ERR_NOT_READY, detail, "the log is being recovered; try again in a moment");
+	exchange_error(exchange, ERR_NOT_READY, detail, "%s", message);
+}
+
+void exchange_not_ready(struct exchange *exchange)
+{
+	refuse_not_ready(exchange, "the log is being recovered; try again in a moment");
+}
+
+void exchange_not_proven(struct exchange *exchange)
+{
+	refuse_not_ready(exchange, "the disk is full, and what the last run of the server wrote last is served when there is space again");
+}
+
+void exchange_topic_not_found(struct exchange *exchange)
+{
+	char detail[320];
+	if (exchange->partial) {
+		exchange_not_proven(exchange);
+		return;
+	}
+	snprintf(detail, sizeof detail, "{\"topic\":\"%s\"}", exchange->name[0]);
+	exchange_error(exchange, ERR_TOPIC_NOT_FOUND, detail, "there is no topic '%s'; a write or a PUT makes it", exchange->name[0]);
 }
 
 const struct catalogue *exchange_catalogue(struct exchange *exchange, void (*handler)(struct exchange *exchange))
 {
 	const struct catalogue *catalogue = NULL;
 	/* Also on a server that has just started: its first answer comes a moment later rather than as a refusal; a long recovery is told (waiting.c). */
-	if (worker_catalogue(exchange->worker, &catalogue) == ERR_OK)
+	if (worker_catalogue(exchange->worker, &catalogue) == ERR_OK) {
+		exchange->partial = catalogue_partial(catalogue);
 		return catalogue;
+	}
 	exchange_retry_on_catalogue(exchange, handler);
 	return NULL;
 }

@@ -79,6 +79,7 @@ struct exchange {
 	bool hurried;                 /* the client sends nothing more and may be gone: nothing is waited for at leisure */
 	bool out_of_memory;           /* while rendering */
 	bool discard;                 /* answered before its body came: what comes of it is dropped */
+	bool partial;                 /* its catalogue showed only what is proven when exchange_catalogue gave it: what it does not have may be there */
 };
 
 /* A fresh exchange from the worker's pool, NULL when memory is out; and back into it. */
@@ -96,6 +97,11 @@ void exchange_retry_on_catalogue(struct exchange *exchange, void (*handler)(stru
 
 /* 503 not_ready with how far recovery is. */
 void exchange_not_ready(struct exchange *exchange);
+
+/* 404; 503 not_ready from a catalogue that is partial. */
+void exchange_topic_not_found(struct exchange *exchange);
+/* 503 not_ready: a topic or seq past what is proven. */
+void exchange_not_proven(struct exchange *exchange);
 
 /* The catalogue to answer from; NULL: the exchange has been parked for `handler` (and is refused when none comes in time). */
 struct catalogue;

@@ -270,6 +270,7 @@ class Image:
             return
         if not file.valid or not newest and footer.end_lsn != file.end:
             return
+        self.frontier = max(self.frontier, footer.frontier)
         file.frames_end, at, frames = 512 + footer.end_lsn - file.first_lsn, 512, []
         file.controls = footer.controls()
         try:

@@ -35,7 +35,7 @@ struct inherit_logd {
 	struct inherit_common common;
 	int32_t data_dir_fd;
 	int32_t lock_fd;
-	uint32_t first_start;   /* 1: no logd of this daemon has been ready yet (the daemon starts, or one died in its first recovery); 0: one was */
+	uint32_t first_start;   /* 1: no logd of this daemon has recovered the log whole yet (the daemon starts, or one died in its first recovery); 0: one has */
 	uint32_t deaths;        /* of logd since the daemon began */
 	uint32_t fault_death;   /* the last death was by a fault (a signal that is not SIGKILL or SIGTERM, or a bad exit status) */
 	uint32_t workers;

@@ -233,6 +233,8 @@ enum error engine_stop(struct engine *engine)
 	bool last = false;
 	if (log_state(engine->disk) == LOG_READ_ONLY)
 		return ERR_READ_ONLY;
+	if (engine->full_start)
+		return ERR_STORAGE_FULL;
 	engine->slicing = false;
 	enum error error = log_checkpoint_begin(engine->disk);
 	topic_table_walk_begin(engine->topics);

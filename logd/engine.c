@@ -177,7 +177,7 @@ enum error engine_ring_add(struct engine *engine, uint32_t slot, uint64_t incarn
 		ring_note_death(ring->consumer);
 	if (!engine->recovered)
 		ring->start_end = ring_published(ring->consumer);
-	if (!engine->options.daemon_start && !engine->recovered)
+	if (!engine->recovered)
 		ring->settling = true; /* what has to be looked for is known with the recovery */
 	return ERR_OK;
 }
@@ -329,6 +329,8 @@ static void publish_all(struct engine *engine)
 bool engine_round(struct engine *engine)
 {
 	engine->now_us = engine->ops->monotonic_us(engine->ops->world);
+	if (engine->full_start)
+		return full_start_round(engine);
 	if (engine->settling)
 		settle_answers(engine);
 	bool more = take_from_rings(engine);
@@ -466,6 +468,12 @@ uint64_t engine_tick(struct engine *engine)
 	uint64_t interval_us = engine->settings->sync_interval_ms * 1000;
 	engine->now_us = engine->ops->monotonic_us(engine->ops->world);
 	atomic_store_explicit(&engine->options.status->heartbeat_ms, engine->now_us / 1000, memory_order_relaxed);
+	if (engine->full_start) {
+		uint64_t us = full_start_tick(engine);
+		replace_poisoned(engine);
+		show_state(engine);
+		return us;
+	}
 	if (log_state(engine->disk) == LOG_OPEN && log_appended(engine->disk) == log_written(engine->disk)) {
 		mark_synced(engine);
 		close_idle(engine);
@@ -491,6 +499,11 @@ uint64_t engine_tick(struct engine *engine)
 }
 
 /* ---- the end ---- */
+
+bool engine_start_failed(const struct engine *engine)
+{
+	return engine->full_start && log_state(engine->disk) == LOG_READ_ONLY;
+}
 
 bool engine_idle(const struct engine *engine)
 {

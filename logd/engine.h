@@ -29,7 +29,8 @@ struct engine_host {
 	void (*ring_dropped)(void *context, uint32_t slot, uint64_t incarnation);/* nothing of it is held any more */
 	void (*file_born)(void *context, uint64_t file_id, uint32_t kind);
 	void (*file_retired)(void *context, uint64_t file_id, uint32_t kind);
-	void (*catalogue_current)(void *context, uint64_t number);               /* before anybody is answered */
+	/* Before anybody is answered. Not `whole`: it shows only what is proven, nothing can be written, and the call comes again when it is whole. */
+	void (*catalogue_current)(void *context, uint64_t number, bool whole);
 };
 
 struct engine_options {
@@ -41,7 +42,7 @@ struct engine_options {
 	struct feed_shared *feed;
 	struct status *status;
 	uint64_t checkpoint_bytes;               /* of log between two checkpoints; 0: 256 MiB, or four files */
-	bool daemon_start;                       /* false: an earlier logd died; the ephemeral log is there */
+	bool daemon_start;                       /* false: an earlier logd had recovered the log whole, and died; the ephemeral log is there */
 	bool fault_death;                        /* it died by a fault: commit one entry at a time at first */
 };
 
@@ -54,7 +55,8 @@ enum error engine_ring_add(struct engine *engine, uint32_t slot, uint64_t incarn
 void engine_ring_gone(struct engine *engine, uint32_t slot, uint64_t incarnation);
 
 /* Recovery: reads the log, builds the catalogue, writes what step 7 asks, makes the catalogue current, settles the rings (I-8). Progress goes to the status
- * page. ERR_NEWER, ERR_CORRUPT (topic identity cannot be proven), ERR_IO: *message says what a person should know. */
+ * page. ERR_NEWER, ERR_CORRUPT (topic identity cannot be proven), ERR_IO: *message says what a person should know. No space for what step 7 asks is no error: what is
+ * proven is served, everything that writes is refused with ERR_STORAGE_FULL, and engine_tick tries again each second. */
 enum error engine_recover(struct engine *engine, char *message, size_t message_size);
 
 /* Takes what is in the rings (a quantum each), writes one group, publishes, posts completions, starts a sync where one is due. True: call again at once. */
@@ -75,6 +77,9 @@ void engine_checkpoint_finished(struct engine *engine, const struct finish_job *
 
 /* What is due by the clock: background syncs, sync marks, closing of idle topics, retries. Returns microseconds until it wants to be called again. */
 uint64_t engine_tick(struct engine *engine);
+
+/* A start that waits for space has failed for another reason: nothing was changed, and the owner ends this process as if engine_recover had failed. */
+bool engine_start_failed(const struct engine *engine);
 
 /* Clean stop: call engine_round until engine_idle, then this: checkpoint, sync mark. */
 bool engine_idle(const struct engine *engine);

@@ -1,6 +1,6 @@
 /*
  * What the engine's sources share. engine.c: life, round, tick, stop; take.c: from the rings to a checked request; append.c, topic_requests.c: what requests do;
- * background.c: sealed files and checkpoints, a slice at a time; the clean stop; provide.c: memory before it is needed; publish.c: pending frames, answers; undo.c: a group that could not be written; replay.c, replay_footer.c, recover.c: what the log says at a start.
+ * background.c: sealed files and checkpoints, a slice at a time; the clean stop; provide.c: memory before it is needed; publish.c: pending frames, answers; undo.c: a group that could not be written; replay.c, replay_footer.c, recover.c: what the log says at a start; full_start.c: one without space.
  */
 #ifndef TOPICS_ENGINE_INTERNAL_H
 #define TOPICS_ENGINE_INTERNAL_H
@@ -179,6 +179,7 @@ struct engine {
 	bool blocked;                  /* a ring is */
 	bool one_by_one;               /* after a death by a fault, while what was published at it is not released: one entry a group */
 	bool recovered;
+	bool full_start;               /* recovered, and there is no space for the tail yet (full_start.c) */
 	bool files_untold;             /* memory was out when the log told of a file: this start ends */
 	uint8_t *small;                /* name, configuration, key, node of the request in hand */
 	uint8_t *scratch;              /* a whole request that is only refused or small */
@@ -292,6 +293,7 @@ struct found_extent {
 	uint64_t count;                /* of records: those of the extent, or of the run */
 	bool ephemeral;                /* the class of the batch, not of its topic now */
 	bool on_disk;                  /* it lies in the disk log */
+	bool proven;                   /* its frame stands below the recorded frontier */
 	bool sealed;                   /* a run of extents of a sealed file, of which `extent` is the first but for the payload: the segment is in the catalogue */
 };
 struct recovery {
@@ -321,8 +323,21 @@ bool before_state(const struct recovery *r, uint64_t lsn, bool before_checkpoint
 enum error note_gap(struct recovery *r, struct topic *topic, uint64_t to, bool proven, enum reason reason);
 enum error note_found(struct recovery *r, const struct found_extent *found);
 enum error note_orphan(struct recovery *r, uint64_t topic);
+/* Records that the log holds of the topic, the first ones first. */
+void count_records(struct topic *topic, uint64_t first, uint64_t count, uint64_t payload, bool proven);
 bool settle_entry(struct engine *engine, struct ring *ring, const struct request *head, uint64_t number);
 void settle_answers(struct engine *engine);
+uint64_t topic_first_live(const struct topic *topic);
+/* Everything that recovery found is synced: readers see it, and requests are taken. ERR_NOMEM: may be called again. */
+enum error recover_serve(struct engine *engine);
+/* The catalogue is what readers see from now on. `whole`: false when it shows only what is proven. */
+void make_current(struct engine *engine, bool whole);
+
+/* full_start.c */
+enum error full_start_begin(struct engine *engine);
+bool full_start_round(struct engine *engine);
+/* As engine_tick. */
+uint64_t full_start_tick(struct engine *engine);
 enum error settle_prepare(struct engine *engine);
 enum error settled_add(struct engine *engine, const struct settled *settled);
 

@@ -143,10 +143,10 @@ static void host_file_retired(void *context, uint64_t file_id, uint32_t kind)
 		tell(context, (struct control){ .type = CTL_FILE_RETIRED, .a = file_id, .kind = kind });
 }
 
-static void host_catalogue_current(void *context, uint64_t number)
+static void host_catalogue_current(void *context, uint64_t number, bool whole)
 {
 	struct logd *logd = context;
-	tell(logd, (struct control){ .type = CTL_READY, .a = number });
+	tell(logd, (struct control){ .type = CTL_READY, .a = number, .b = !whole });
 	for (unsigned i = 0; i < ATTACHED_MAX; i++)
 		if (logd->attached[i].incarnation != 0)
 			host_wake_worker(logd, logd->attached[i].slot);
@@ -395,6 +395,10 @@ static bool rounds(struct logd *logd, uint64_t *us)
 		more = engine_round(logd->engine);
 	*us = engine_tick(logd->engine);
 	report_state(logd);
+	if (engine_start_failed(logd->engine)) {
+		logd->stopping = true;
+		logd->exit_status = 1;
+	}
 	return more;
 }
 

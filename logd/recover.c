@@ -87,10 +87,7 @@ static enum error merge_found(struct recovery *r)
 			error = lose(r, topic, topic->seen + 1, extent->first_seq - 1, restart ? REASON_RESTART : REASON_IO_ERROR, 0);
 		topic->seen = last;
 		if (error == ERR_OK && last > topic->numbers.floor) {
-			topic->numbers.count += count;
-			topic->numbers.bytes += extent->payload;
-			if (topic->numbers.count == count)
-				topic->numbers.earliest = extent->first_seq;
+			count_records(topic, extent->first_seq, count, extent->payload, r->found[i].proven);
 			if (r->found[i].ephemeral && r->found[i].on_disk) {
 				if (!topic_provide_strays(topic, 1))
 					return ERR_NOMEM;
@@ -229,25 +226,22 @@ static enum error say_losses(void *context, struct topic *topic)
 
 /* ---- the catalogue ---- */
 
-static uint64_t first_live(const struct topic *topic)
+uint64_t topic_first_live(const struct topic *topic)
 {
 	return topic_skip_losses(topic, topic->numbers.earliest > topic->numbers.floor ? topic->numbers.earliest : topic->numbers.floor + 1);
 }
 
 static enum error show(void *context, struct topic *topic)
 {
-	struct recovery *r = context;
-	struct engine *engine = r->engine;
-	for (uint32_t i = 0; i < topic->loss_count; i++) {
-		enum error error = catalogue_loss_add(engine->options.catalogue, topic->slot, &topic->losses[i]);
-		if (error != ERR_OK)
-			return error;
-	}
+	struct engine *engine = context;
+	enum error error = topic->loss_count == 0 ? ERR_OK : catalogue_losses_set(engine->options.catalogue, topic->slot, topic->losses, topic->loss_count);
+	if (error != ERR_OK)
+		return error;
+	if (topic->unproven_config)
+		catalogue_topic_config(engine->options.catalogue, topic->slot, &topic->config);
 	topic->numbers.head = topic->head;
-	topic->numbers.earliest = topic->numbers.count > 0 ? first_live(topic) : topic->head + 1;
-	/* Everything that recovery serves has been synced by it, unless there was no space for that. */
-	bool synced = log_state(engine->disk) == LOG_OPEN;
-	topic->numbers.durable = topic->config.durability == DURABILITY_EPHEMERAL ? 0 : synced ? topic->head : topic->proven;
+	topic->numbers.earliest = topic->numbers.count > 0 ? topic_first_live(topic) : topic->head + 1;
+	topic->numbers.durable = topic->config.durability == DURABILITY_EPHEMERAL ? 0 : topic->head; /* recovery has synced it */
 	topic->count = topic->numbers.count;
 	topic->bytes = topic->numbers.bytes;
 	topic->ceiling_safe = topic->ceiling;
@@ -267,16 +261,29 @@ static void progress(void *context, uint64_t done, uint64_t total)
 	atomic_store_explicit(&r->engine->options.status->progress, (uint32_t)(parts < 1000000 ? parts : 1000000), memory_order_relaxed);
 }
 
-static void make_current(struct engine *engine)
+void make_current(struct engine *engine, bool whole)
 {
 	struct status *status = engine->options.status;
 	uint64_t number = catalogue_writer_number(engine->options.catalogue);
 	atomic_store_explicit(&status->progress, 1000000, memory_order_relaxed);
-	atomic_store_explicit(&status->state, LOGD_READY, memory_order_relaxed);
+	atomic_store_explicit(&status->state, whole ? LOGD_READY : LOGD_FULL, memory_order_relaxed);
 	/* One store, in the page that all share: from here on no request is served from the old catalogue. Before anybody is answered. */
 	atomic_store_explicit(&status->catalogue, number, memory_order_release);
 	feed_overrun_all(engine->options.feed);
-	engine->options.host.catalogue_current(engine->options.host.context, number);
+	engine->options.host.catalogue_current(engine->options.host.context, number, whole);
+}
+
+enum error recover_serve(struct engine *engine)
+{
+	enum error error = log_recover_finish(engine->ephemeral);
+	if (error == ERR_OK)
+		error = topic_table_each(engine->topics, show, engine);
+	if (error != ERR_OK)
+		return error;
+	engine->synced_seen = log_synced(engine->disk);
+	catalogue_set_partial(engine->options.catalogue, false);
+	make_current(engine, true);
+	return ERR_OK;
 }
 
 static enum error walk(struct recovery *r)
@@ -313,12 +320,12 @@ static enum error finish(struct recovery *r)
 	if (error == ERR_OK)
 		error = say(&saying);
 	if (error == ERR_OK)
+		error = settle_prepare(engine);
+	if (error == ERR_OK)
 		error = log_recover_finish(engine->disk);
-	if (error == ERR_OK)
-		error = log_recover_finish(engine->ephemeral);
-	if (error == ERR_OK)
-		error = topic_table_each(engine->topics, show, r);
-	return error != ERR_OK ? error : settle_prepare(engine);
+	if (error == ERR_STORAGE_FULL)
+		return full_start_begin(engine);
+	return error != ERR_OK ? error : recover_serve(engine);
 }
 
 static void describe(const struct recovery *r, enum error error, char *message, size_t size)
@@ -328,6 +335,9 @@ static void describe(const struct recovery *r, enum error error, char *message, 
 	else if (r->orphan_count > 0)
 		snprintf(message, size, "records of %zu topics are there whose names nothing can prove; nothing was touched. Restore the directory from a backup, or "
 		         "start with another one", r->orphan_count);
+	else if (error == ERR_OK && r->engine->full_start)
+		snprintf(message, size, "there is no space for %" PRIu64 " bytes that the last run left unproven: what is proven of %" PRIu64 " topics is served, and nothing "
+		         "is written until there is", log_unsynced_bytes(r->engine->disk), topic_table_count(r->engine->topics));
 	else if (error == ERR_OK)
 		snprintf(message, size, "recovered %" PRIu64 " topics from %" PRIu64 " files (%" PRIu64 " sealed) after %s; %" PRIu64 " losses announced, %" PRIu64 " bytes set aside; it took %" PRIu64 " ms",
 		         topic_table_count(r->engine->topics), r->disk.files, r->disk.sealed, r->disk.empty ? "nothing" : r->disk.clean ? "a clean stop" :
@@ -353,10 +363,6 @@ enum error engine_recover(struct engine *engine, char *message, size_t message_s
 	free(r.found);
 	free(r.key_files);
 	free(r.orphans);
-	if (error != ERR_OK)
-		return error;
-	engine->recovered = engine->settling = true;
-	engine->synced_seen = log_synced(engine->disk);
-	make_current(engine);
-	return ERR_OK;
+	engine->recovered = engine->settling = error == ERR_OK;
+	return error;
 }

@@ -122,11 +122,13 @@ static enum error introduce(struct recovery *r, uint64_t id, const uint8_t *name
 	return ERR_OK;
 }
 
-static enum error replay_loss(struct topic *topic, const struct entry *entry)
+static enum error replay_loss(struct topic *topic, const struct entry *entry, bool proven)
 {
 	const struct loss loss = { entry->loss.from, entry->loss.to, entry->loss.reason, entry->loss.flags };
 	if (topic->head < loss.to)
 		topic->head = loss.to;
+	if (proven && topic->proven < loss.to)
+		topic->proven = loss.to;
 	return topic_add_loss(topic, &loss);
 }
 
@@ -157,7 +159,7 @@ static enum error replay_checkpoint(struct recovery *r, const struct log_frame *
 	if (entry->type == ENTRY_TOPIC_STATE)
 		return replay_state(r, frame, entry);
 	if (entry->type == ENTRY_LOSS && topic != NULL)
-		return replay_loss(topic, entry);
+		return replay_loss(topic, entry, true);
 	if (entry->type != ENTRY_KEY || topic == NULL)
 		return ERR_OK;
 	struct key_entry key = { .topic = entry->topic, .first_seq = entry->key.first_seq, .count = entry->key.count, .ts = entry->key.ts,
@@ -167,6 +169,16 @@ static enum error replay_checkpoint(struct recovery *r, const struct log_frame *
 }
 
 /* ---- entries of the log ---- */
+
+void count_records(struct topic *topic, uint64_t first, uint64_t count, uint64_t payload, bool proven)
+{
+	if (topic->numbers.count == 0)
+		topic->numbers.earliest = first;
+	topic->numbers.count += count;
+	topic->numbers.bytes += payload;
+	topic->unproven_count += proven ? 0 : count;
+	topic->unproven_bytes += proven ? 0 : payload;
+}
 
 static enum error replay_batch(struct recovery *r, const struct log_frame *frame, const struct entry *entry, uint32_t entry_offset)
 {
@@ -200,7 +212,8 @@ static enum error replay_batch(struct recovery *r, const struct log_frame *frame
 	                               .length = frame->place.length, .file = file_index(engine, frame->place.file_id), .entry = entry_offset };
 	if (topic->was_ephemeral)
 		return note_found(r, &(struct found_extent){ .topic = topic->id, .extent = extent, .count = extent.count,
-		                                             .ephemeral = entry->batch.durability == DURABILITY_EPHEMERAL, .on_disk = !r->ephemeral });
+		                                             .ephemeral = entry->batch.durability == DURABILITY_EPHEMERAL, .on_disk = !r->ephemeral,
+		                                             .proven = frame->proven });
 	if (first <= topic->seen) /* stands already: a copy that a newer file holds */
 		return ERR_OK;
 	enum error error = first > 1 ? note_gap(r, topic, first - 1, frame->proven, reason) : ERR_OK;
@@ -209,10 +222,7 @@ static enum error replay_batch(struct recovery *r, const struct log_frame *frame
 	topic->seen = last;
 	if (last <= topic->numbers.floor)
 		return ERR_OK;
-	topic->numbers.count += entry->batch.count;
-	topic->numbers.bytes += entry->batch.payload;
-	if (topic->numbers.count == entry->batch.count)
-		topic->numbers.earliest = first;
+	count_records(topic, first, entry->batch.count, entry->batch.payload, frame->proven);
 	return catalogue_extent_add(engine->options.catalogue, topic->slot, &extent);
 }
 
@@ -223,6 +233,7 @@ static enum error replay_create(struct recovery *r, const struct log_frame *fram
 	                             entry->create.config_length, &topic);
 	if (error != ERR_OK)
 		return error;
+	topic->unproven = !frame->proven;
 	topic->ceiling = entry->create.ceiling;
 	topic->ceiling_lsn = topic->ephemeral_lsn = frame->head->lsn;
 	topic->damage = r->damages;
@@ -241,7 +252,9 @@ static enum error replay_configure(struct recovery *r, struct topic *topic, cons
 	}
 	/* Everything before a proven frame is synced. */
 	topic->tail_unsynced = topic->config.durability != DURABILITY_FSYNC || (topic->tail_unsynced && !frame->proven);
-	catalogue_topic_config(r->engine->options.catalogue, topic->slot, &topic->config);
+	topic->unproven_config = !frame->proven; /* readers see it when all is shown */
+	if (frame->proven)
+		catalogue_topic_config(r->engine->options.catalogue, topic->slot, &topic->config);
 	return ERR_OK;
 }
 
@@ -286,7 +299,7 @@ enum error replay_entry(struct recovery *r, const struct log_frame *frame, const
 		topic->damage = r->damages;
 		return ERR_OK;
 	case ENTRY_LOSS:
-		return replay_loss(topic, entry);
+		return replay_loss(topic, entry, frame->proven);
 	case ENTRY_FLOOR:
 		topic->numbers.floor = entry->floor.floor;
 		topic->numbers.floor_reason = entry->floor.reason;

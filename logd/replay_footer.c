@@ -69,16 +69,9 @@ static enum error found_sealed(struct replay *p, const struct topic *topic, cons
 		.ephemeral = e->durability == DURABILITY_EPHEMERAL,
 		.on_disk = true,
 		.sealed = true,
+		.proven = true,
 	};
 	return note_found(p->r, &found);
-}
-
-static void count_records(struct topic *topic, uint64_t first, uint64_t count, uint64_t payload)
-{
-	if (topic->numbers.count == 0)
-		topic->numbers.earliest = first;
-	topic->numbers.count += count;
-	topic->numbers.bytes += payload;
 }
 
 /* As replay_batch does. */
@@ -92,7 +85,7 @@ static enum error one_extent(struct replay *p, struct topic *topic, const struct
 	enum error error = e->first_seq > 1 ? note_gap(p->r, topic, e->first_seq - 1, true, p->reason) : ERR_OK;
 	topic->seen = last;
 	if (last > topic->numbers.floor)
-		count_records(topic, e->first_seq, e->live, e->payload);
+		count_records(topic, e->first_seq, e->live, e->payload, true);
 	return error;
 }
 
@@ -163,7 +156,7 @@ static enum error replay_topic(struct replay *p, const struct footer_topic *row)
 	} else {
 		error = row->first_seq > 1 ? note_gap(p->r, topic, row->first_seq - 1, true, p->reason) : ERR_OK;
 		topic->seen = row->last_seq;
-		count_records(topic, row->first_seq, row->live, row->payload);
+		count_records(topic, row->first_seq, row->live, row->payload, true);
 	}
 	/* Only the extents of a file that lies before the checkpoint were not checked as a whole; what is broken there its readers will find. */
 	if (error == ERR_CORRUPT) {

@@ -71,6 +71,9 @@ struct topic {
 	uint64_t damage;                 /* damages that had been met when something of it was met last */
 	bool was_ephemeral;              /* its class is, or was at some time (kept up to date afterwards too) */
 	uint64_t proven;                 /* last seq that a frame below the recorded frontier, or the checkpoint, holds */
+	bool unproven;                   /* no such frame has created it */
+	bool unproven_config;            /* ... or says its configuration */
+	uint64_t unproven_count, unproven_bytes; /* of `numbers`: what stands behind that frontier */
 	bool tail_ephemeral;             /* seqs past the last batch that the disk log holds may have been given to ephemeral records */
 	bool tail_unsynced;              /* ... to records that were seen before a sync: it was not an fsync topic all the time since the last proven frame */
 	bool closed;                     /* its last ceiling closed it */

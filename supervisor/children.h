@@ -82,6 +82,7 @@ struct supervisor {
 	uint64_t catalogue_number;
 	struct ephemeral *ephemeral;
 	bool was_ready;         /* the daemon has been ready once */
+	bool recovered;         /* a logd of this daemon has recovered the log whole */
 	bool fault_death;
 	uint64_t large_bytes;
 	uint64_t ephemeral_size;

@@ -121,7 +121,7 @@ static enum error run(struct supervisor *s, int control)
 	inherit.lock_fd = spawn_fd(&spawn, s->ground->lock_fd);
 	inherit.catalogue_fd = spawn_fd(&spawn, s->catalogue);
 	inherit.old_catalogue_fd = spawn_fd(&spawn, s->catalogue_readonly);
-	inherit.first_start = !s->was_ready; /* one that died before it was ready has answered nobody */
+	inherit.first_start = !s->recovered; /* one that died before has written nothing and answered nobody, but to refuse */
 	inherit.deaths = (uint32_t)s->logd.deaths_total;
 	inherit.fault_death = s->fault_death;
 	inherit.workers = s->options->settings.workers;

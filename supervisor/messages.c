@@ -179,7 +179,7 @@ static void ephemeral_used(struct supervisor *s, uint64_t id)
 static void say_ready(struct supervisor *s)
 {
 	const char *bound = s->ground->bound;
-	notify_send("READY=1\nSTATUS=ready");
+	notify_send(s->recovered ? "READY=1\nSTATUS=ready" : "READY=1\nSTATUS=the disk is full: what is proven is served, nothing is written");
 	if (s->was_ready)
 		return;
 	s->was_ready = true;
@@ -189,11 +189,15 @@ static void say_ready(struct supervisor *s)
 	         bound);
 }
 
-static void logd_ready(struct supervisor *s)
+/* `whole`: all of the log is served. One that began without may say so later, of the same catalogue. */
+static void logd_ready(struct supervisor *s, bool whole)
 {
 	const struct control message = { .type = CTL_CATALOGUE, .a = s->catalogue_number };
-	if (s->catalogue_next < 0)
-		return; /* it has said so before */
+	s->recovered = s->recovered || whole;
+	if (s->catalogue_next < 0) { /* handed out before */
+		say_ready(s);
+		return;
+	}
 	if (s->catalogue_readonly >= 0)
 		let_go(s, s->catalogue_readonly);
 	s->catalogue_readonly = s->catalogue_next;
@@ -228,7 +232,7 @@ static void handle_logd(struct supervisor *s, const struct control *message)
 {
 	switch (message->type) {
 	case CTL_READY:
-		logd_ready(s);
+		logd_ready(s, message->b == 0);
 		break;
 	case CTL_RING_BROKEN:
 		ring_broken(s, message);

@@ -47,9 +47,10 @@ static void on_retired(void *context, uint64_t file_id, uint32_t kind)
 	((struct engine_fixture *)context)->retired++;
 }
 
-static void on_catalogue(void *context, uint64_t number)
+static void on_catalogue(void *context, uint64_t number, bool whole)
 {
 	struct engine_fixture *f = context;
+	f->whole = whole;
 	catalogue_close(&f->now);
 	assert(catalogue_open(&f->now, f->catalogue_fd) == ERR_OK && catalogue_number(f->now) == number);
 }
@@ -109,7 +110,7 @@ struct engine_fixture *engine_fixture_create(unsigned workers)
 enum error engine_fixture_start(struct engine_fixture *f, bool daemon_start, bool fault_death)
 {
 	struct engine_options options = { .settings = &f->settings, .ops = memory_world_ops(f->world), .feed = f->feed, .status = f->status,
-		.checkpoint_bytes = f->checkpoint_bytes, .daemon_start = daemon_start, .fault_death = fault_death, .old_catalogue = daemon_start ? NULL : f->now,
+		.checkpoint_bytes = f->checkpoint_bytes, .daemon_start = daemon_start, .fault_death = fault_death, .old_catalogue = daemon_start && f->whole ? NULL : f->now,
 		.host = { f, on_wake, on_broken, on_dropped, on_born, on_retired, on_catalogue } };
 	catalogue_writer_destroy(&f->writer);
 	if (f->catalogue_fd >= 0)
@@ -139,6 +140,7 @@ void engine_fixture_daemon_dies(struct engine_fixture *f, bool cut)
 	if (cut)
 		memory_world_power_cut_some(f->world, 11, 0);
 	catalogue_close(&f->now);
+	f->whole = false;
 	memset(f->status, 0, sizeof *f->status);
 	for (unsigned i = 0; i < ENGINE_WORKERS; i++) {
 		if (f->workers[i].request == NULL)

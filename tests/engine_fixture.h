@@ -44,6 +44,7 @@ struct engine_fixture {
 	struct catalogue *now;   /* what readers see */
 	int catalogue_fd;
 	uint64_t catalogue_number;
+	bool whole;              /* it was shown whole, by this logd or one before */
 	struct engine_worker workers[ENGINE_WORKERS];
 	unsigned workers_used;
 	uint64_t next_id;

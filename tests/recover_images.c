@@ -51,11 +51,11 @@ static void on_file(void *context, uint64_t file_id, uint32_t kind)
 	on_ring(context, kind, file_id);
 }
 
-static void on_catalogue(void *context, uint64_t number)
+static void on_catalogue(void *context, uint64_t number, bool whole)
 {
 	struct machine *machine = context;
 
-	(void)number;
+	(void)number, (void)whole;
 	catalogue_close(&machine->now);
 	if (catalogue_open(&machine->now, machine->catalogue_fd) != ERR_OK)
 		abort();

@@ -1,6 +1,7 @@
 #include "tests/sim_machine.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -8,6 +9,8 @@
 
 #include "common/counters.h"
 #include "tests/sim_footers.h"
+
+enum { FULL_ONE_IN = 8 }; /* starts that find no space for what they have to write */
 
 /* Private, so that a fork has its own. */
 static void *fresh_object(size_t size)
@@ -50,10 +53,11 @@ static void on_file(void *context, uint64_t file_id, uint32_t kind)
 }
 
 /* From here on readers see the new catalogue. */
-static void on_catalogue(void *context, uint64_t number)
+static void on_catalogue(void *context, uint64_t number, bool whole)
 {
 	struct sim_machine *machine = context;
 
+	machine->whole = machine->whole || whole;
 	catalogue_close(&machine->now);
 	if (catalogue_open(&machine->now, machine->catalogue_fd) != ERR_OK || catalogue_number(machine->now) != number)
 		sim_wrong(&machine->oracle, FIGURE_OTHER, "the current catalogue is not the one that was made");
@@ -135,17 +139,50 @@ static enum error replace_gone(struct sim_machine *machine, unsigned gone)
 	return error;
 }
 
+/* The start found no space. What is shown must be on the platter already; what asks meanwhile is refused or waits; then there is space. */
+static enum error wait_for_space(struct sim_machine *machine, unsigned gone)
+{
+	machine->full_starts++;
+	if (catalogue_partial(machine->now)) {
+		struct memory_world *cut = memory_world_clone(machine->files);
+		memory_world_power_cut_some(cut, 1, 0);
+		sim_oracle_judge_partial(&machine->oracle, machine->now, machine->world.base, memory_world_ops(cut));
+		memory_world_destroy(&cut);
+	}
+	for (unsigned i = 0, space_at = 1 + (unsigned)sim_draw(&machine->random, 6); atomic_load(&machine->status->state) == LOGD_FULL; i++) {
+		if (i == space_at) {
+			memory_world_no_faults(machine->files);
+			if (machine->world.failure.error == ENOSPC)
+				machine->world.failure.op = SIM_BETWEEN;
+		}
+		if (i == 100) {
+			sim_wrong(&machine->oracle, FIGURE_OTHER, "there is space, and the start does not go on");
+			break;
+		}
+		engine_round(machine->engine);
+		if (gone == 0)
+			sim_machine_receive(machine); /* the dead read nothing */
+		machine->world.monotonic_us += 500000;
+		engine_tick(machine->engine);
+		sim_world_between(&machine->world);
+	}
+	return engine_start_failed(machine->engine) ? ERR_IO : ERR_OK;
+}
+
 enum error sim_machine_start(struct sim_machine *machine, bool daemon_start, bool fault_death, unsigned gone)
 {
 	struct engine_options options = { .settings = &machine->settings, .ops = &machine->world.ops, .feed = machine->feed,
 		.status = machine->status,
-		.checkpoint_bytes = machine->checkpoint_bytes, .daemon_start = daemon_start, .fault_death = fault_death, .old_catalogue = daemon_start ? NULL : machine->now,
+		.checkpoint_bytes = machine->checkpoint_bytes, .daemon_start = daemon_start || !machine->whole, .fault_death = fault_death, .old_catalogue = machine->now,
 		.host = { machine, on_wake, on_ring_broken, on_ring_dropped, on_file, on_file, on_catalogue } };
 	struct catalogue_writer *writer;
 	char message[256] = "";
 	enum error error;
 
 	machine->ready = false;
+	memory_world_no_faults(machine->files);
+	if (sim_draw(&machine->random, FULL_ONE_IN) == 0)
+		memory_world_fail(machine->files, MEMORY_PWRITE, sim_draw(&machine->random, 3), ENOSPC, true);
 	memset(machine->dropped, 0, sizeof machine->dropped);
 	if (machine->catalogue_fd >= 0)
 		close(machine->catalogue_fd);
@@ -162,6 +199,9 @@ enum error sim_machine_start(struct sim_machine *machine, bool daemon_start, boo
 			sim_wrong(&machine->oracle, FIGURE_OTHER, "recovery says %s: %s", error_text(error), message);
 		return error;
 	}
+	if (atomic_load(&machine->status->state) == LOGD_FULL && (error = wait_for_space(machine, gone)) != ERR_OK)
+		return error;
+	memory_world_no_faults(machine->files);
 	if (atomic_load(&machine->status->catalogue) != machine->catalogue_number)
 		sim_wrong(&machine->oracle, FIGURE_OTHER, "recovered, and no catalogue is current");
 	machine->ready = true;
@@ -191,6 +231,7 @@ void sim_machine_crash(struct sim_machine *machine, enum sim_crash crash, uint64
 	/* The daemon's end takes its memory objects along. */
 	memory_world_daemon_end(machine->files);
 	catalogue_close(&machine->now);
+	machine->whole = false;
 	memset(machine->status, 0, sizeof *machine->status);
 	memset(machine->feed, 0, sizeof *machine->feed);
 	if (crash == CRASH_POWER) {

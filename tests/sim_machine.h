@@ -34,6 +34,8 @@ struct sim_machine {
 	int catalogue_fd;            /* of the engine's */
 	uint64_t catalogue_number;
 	bool ready;                  /* recovered */
+	bool whole;                  /* a logd of this daemon has recovered the log whole */
+	unsigned full_starts;        /* that found no space for the tail */
 	bool dropped[SIM_RINGS];
 	uint64_t checkpoint_bytes;   /* of log between two checkpoints */
 	bool footers_broken;         /* by the enumerator: what entries say of them is no longer so */

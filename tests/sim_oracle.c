@@ -92,13 +92,15 @@ void sim_oracle_look(struct sim_oracle *oracle, const struct catalogue *now)
 {
 	struct sim_view view;
 
-	sim_read(oracle, now, NULL, &view);
+	sim_read(oracle, now, NULL, NULL, &view);
 	for (unsigned i = 0; i < view.count; i++) {
 		const struct sim_found *found = &view.topics[i];
 		struct sim_topic *topic = topic_learn(oracle, found->id, found->name);
 		topic->seen_head = larger(topic->seen_head, found->numbers.head);
 		topic->seen_durable = larger(topic->seen_durable, found->numbers.durable);
 		topic->classes |= 1u << found->config.durability;
+		if (catalogue_partial(now))
+			continue; /* it shows less of them than was seen before */
 		topic->losses_count = found->loss_count;
 		memcpy(topic->losses, found->losses, sizeof topic->losses);
 	}
@@ -477,12 +479,21 @@ static char *listing(const struct sim_view *view)
 	return text;
 }
 
+void sim_oracle_judge_partial(struct sim_oracle *oracle, const struct catalogue *now, const struct ops *files, const struct ops *platter)
+{
+	struct sim_view view;
+
+	sim_read(oracle, now, files, platter, &view);
+	for (unsigned i = 0; i < view.count; i++)
+		judge_coverage(oracle, &view.topics[i]);
+}
+
 void sim_oracle_judge(struct sim_oracle *oracle, const struct catalogue *now, const struct ops *files, enum sim_crash crash, char **text)
 {
 	struct sim_view view;
 	const struct sim_found *by_name[SIM_NAMES] = { NULL };
 
-	sim_read(oracle, now, files, &view);
+	sim_read(oracle, now, files, files, &view);
 	for (unsigned i = 0; i < view.count; i++) {
 		const struct sim_found *found = &view.topics[i];
 		by_name[found->name] = found;

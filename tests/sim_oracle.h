@@ -85,6 +85,9 @@ void sim_oracle_orphan(struct sim_oracle *oracle, unsigned ring);
  * and losses, to be freed by the caller; may be NULL. Known losses are brought up to date. */
 void sim_oracle_judge(struct sim_oracle *oracle, const struct catalogue *now, const struct ops *files, enum sim_crash crash, char **text);
 
+/* A catalogue that shows only what is proven: all of it is there, and `platter`, the files as a power cut would leave them, has every record. */
+void sim_oracle_judge_partial(struct sim_oracle *oracle, const struct catalogue *now, const struct ops *files, const struct ops *platter);
+
 /* sim_plan.c: makes a request ready to be sent. Each returns its index. */
 unsigned sim_plan_append(struct sim_oracle *oracle, unsigned name, unsigned ring, uint32_t records, enum durability durability,
                          uint64_t *random);
@@ -112,6 +115,7 @@ struct sim_view {
 	struct sim_found topics[SIM_NAMES + 4];
 	unsigned count;
 };
-void sim_read(struct sim_oracle *oracle, const struct catalogue *now, const struct ops *files, struct sim_view *view);
+/* `files`: where footers are read, NULL: no records are; `frames`: where records are. */
+void sim_read(struct sim_oracle *oracle, const struct catalogue *now, const struct ops *files, const struct ops *frames, struct sim_view *view);
 
 #endif

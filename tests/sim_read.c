@@ -117,14 +117,14 @@ static bool in_loss(const struct sim_found *found, uint64_t seq)
 	return false;
 }
 
-static void read_records(struct sim_oracle *oracle, const struct catalogue *now, const struct ops *files, struct sim_found *found)
+static void read_records(struct sim_oracle *oracle, const struct catalogue *now, const struct ops *files, const struct ops *frames, struct sim_found *found)
 {
 	uint64_t next = 1;
 
 	for (;;) {
 		struct sim_run *run = &found->runs[found->run_count];
 		struct extent extent;
-		if (!find_extent(now, files, found->slot, found->id, next, &extent))
+		if (!find_extent(now, files, found->slot, found->id, next, &extent) || extent.first_seq > found->numbers.head)
 			return;
 		if (extent.first_seq < next || found->run_count == SIM_REQUESTS) {
 			sim_wrong(oracle, FIGURE_OTHER, "extents of %s are not in order", sim_names[found->name]);
@@ -134,7 +134,7 @@ static void read_records(struct sim_oracle *oracle, const struct catalogue *now,
 		if (in_loss(found, extent.first_seq))
 			continue; /* given up: its frame stands there, and nobody is shown it */
 		*run = (struct sim_run){ .first = extent.first_seq, .count = extent.count };
-		run->request = read_extent(oracle, now, files, found, &extent, &run->payload);
+		run->request = read_extent(oracle, now, frames, found, &extent, &run->payload);
 		found->run_count++;
 	}
 }
@@ -144,8 +144,13 @@ static void read_losses(const struct catalogue *now, struct sim_found *found)
 	uint64_t seq = 0;
 
 	while (found->loss_count < SIM_LOSSES &&
-	       catalogue_loss(now, found->slot, found->id, seq, &found->losses[found->loss_count]) == ERR_OK)
-		seq = found->losses[found->loss_count++].to + 1;
+	       catalogue_loss(now, found->slot, found->id, seq, &found->losses[found->loss_count]) == ERR_OK &&
+	       found->losses[found->loss_count].from <= found->numbers.head) {
+		struct loss *loss = &found->losses[found->loss_count++];
+		seq = loss->to + 1;
+		if (loss->to > found->numbers.head)
+			loss->to = found->numbers.head; /* readers are shown no more of it */
+	}
 }
 
 static bool name_index(const char *name, unsigned *index)
@@ -156,7 +161,7 @@ static bool name_index(const char *name, unsigned *index)
 	return false;
 }
 
-void sim_read(struct sim_oracle *oracle, const struct catalogue *now, const struct ops *files, struct sim_view *view)
+void sim_read(struct sim_oracle *oracle, const struct catalogue *now, const struct ops *files, const struct ops *frames, struct sim_view *view)
 {
 	uint32_t slots[SIM_NAMES + 4];
 	unsigned count;
@@ -172,6 +177,8 @@ void sim_read(struct sim_oracle *oracle, const struct catalogue *now, const stru
 		size_t length;
 		memset(found, 0, sizeof *found);
 		found->slot = slots[i];
+		if (catalogue_partial(now) && catalogue_numbers(now, slots[i], &found->numbers) == ERR_TOPIC_NOT_FOUND)
+			continue; /* nothing proves it yet */
 		if (catalogue_numbers(now, slots[i], &found->numbers) != ERR_OK ||
 		    catalogue_name(now, slots[i], found->numbers.id, name, &length) != ERR_OK ||
 		    catalogue_config(now, slots[i], found->numbers.id, &found->config) != ERR_OK || !name_index(name, &found->name) ||
@@ -182,7 +189,7 @@ void sim_read(struct sim_oracle *oracle, const struct catalogue *now, const stru
 		found->id = found->numbers.id;
 		read_losses(now, found);
 		if (files != NULL)
-			read_records(oracle, now, files, found);
+			read_records(oracle, now, files, frames, found);
 		view->count++;
 	}
 }

@@ -30,6 +30,7 @@ enum { IMAGE_ONE_IN = 100, VARIANTS = 9, FAILURES_EACH = 4, FAILURES_SHOWN = 20,
 struct tally {
 	uint64_t states, crash_points, runs;
 	uint64_t seals, checkpoints;   /* of the runs themselves */
+	uint64_t full_starts;          /* that found no space for the tail */
 	uint64_t broken;               /* footers that a start had to do without */
 	uint64_t figures[SIM_FIGURES];
 	uint64_t failures;
@@ -124,8 +125,13 @@ static bool restart(struct simulation *sim, enum sim_crash *crash)
 	/* One death by a fault at most: two of the same entry would rightly cost its worker the ring. */
 	bool fault = *crash < CRASH_ALL && !sim->fault && sim_draw(&machine->random, 2) == 0;
 
+	enum error error;
+
 	sim->fault = sim->fault || fault;
-	if (sim_machine_start(machine, *crash >= CRASH_ALL, fault, gone) == ERR_OK)
+	error = sim_machine_start(machine, *crash >= CRASH_ALL, fault, gone);
+	sim->tally->full_starts += machine->full_starts;
+	machine->full_starts = 0;
+	if (error == ERR_OK)
 		return true;
 	if (!machine->world.failed)
 		return false;
@@ -511,8 +517,9 @@ int main(int argc, char **argv)
 	figures = sim.tally->figures;
 	printf("%llu crash states at %llu crash points of %llu runs in %.1f s\n", (unsigned long long)sim.tally->states,
 	       (unsigned long long)sim.tally->crash_points, (unsigned long long)sim.tally->runs, (double)(milliseconds() - began) / 1000);
-	printf("in the runs %llu files were sealed and %llu checkpoints finished beside the requests; %llu footers were broken\n",
-	       (unsigned long long)sim.tally->seals, (unsigned long long)sim.tally->checkpoints, (unsigned long long)sim.tally->broken);
+	printf("in the runs %llu files were sealed and %llu checkpoints finished beside the requests; %llu footers were broken; %llu starts found no space\n",
+	       (unsigned long long)sim.tally->seals, (unsigned long long)sim.tally->checkpoints, (unsigned long long)sim.tally->broken,
+	       (unsigned long long)sim.tally->full_starts);
 	printf("figures: acked losses %llu, silent gaps %llu, reused seqs %llu, false tombstones %llu "
 	       "(crash states: %llu, other failures: %llu)\n",
 	       (unsigned long long)figures[FIGURE_ACKED_LOSS], (unsigned long long)figures[FIGURE_SILENT_GAP],

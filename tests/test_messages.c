@@ -300,6 +300,32 @@ static void ready_logd_makes_its_catalogue_the_one_that_all_workers_read(void **
 	}
 }
 
+static void logd_that_shows_only_what_is_proven_is_ready_and_not_recovered_until_it_says_so(void **state)
+{
+	struct supervisor_fixture *f = *state;
+	int fds[CONTROL_FDS];
+
+	supervisor_play_logd(f);
+	supervisor_play_worker(f, 0);
+	supervisor_play_worker(f, 1);
+	f->s.logd.state = CHILD_STARTING;
+	assert_int_equal(shm_create(&f->s.catalogue, "topics-catalogue", 8192), ERR_OK);
+	supervisor_says(f->logd, &(struct control){ .type = CTL_READY, .b = 1 });
+	take_logd_messages(&f->s);
+	assert_int_equal(f->s.logd.state, CHILD_RUNNING);
+	assert_true(f->s.was_ready);
+	assert_false(f->s.recovered);
+	for (unsigned i = 0; i < FIXTURE_WORKERS; i++) {
+		assert_int_equal(supervisor_told(f->workers[i], PARTY_WORKER, fds, 1).type, CTL_CATALOGUE);
+		close(fds[0]);
+	}
+	supervisor_says(f->logd, &(struct control){ .type = CTL_READY });
+	take_logd_messages(&f->s);
+	assert_true(f->s.recovered);
+	for (unsigned i = 0; i < FIXTURE_WORKERS; i++)
+		supervisor_told_nothing(f->workers[i]); /* it is the catalogue that they have */
+}
+
 static void worker_that_broke_its_ring_is_ended_if_it_is_still_that_one(void **state)
 {
 	struct supervisor_fixture *f = *state;
@@ -441,6 +467,7 @@ int main(void)
 		TEST(new_file_is_handed_to_the_workers_that_run),
 		TEST(ephemeral_object_is_bound_handed_out_to_read_and_let_go),
 		TEST(ready_logd_makes_its_catalogue_the_one_that_all_workers_read),
+		TEST(logd_that_shows_only_what_is_proven_is_ready_and_not_recovered_until_it_says_so),
 		TEST(worker_that_broke_its_ring_is_ended_if_it_is_still_that_one),
 		TEST(starting_worker_that_says_ready_runs),
 		TEST(child_that_breaks_the_protocol_is_cut_off_and_ended),

@@ -61,11 +61,11 @@ class Plan:
 class World:
     """A server with a plan, a topic of each class, and what their clients know."""
 
-    def __init__(self, faults=True, classes=CLASSES, program=None, victim="topics-logd", **settings):
+    def __init__(self, faults=True, classes=CLASSES, program=None, victim="topics-logd", data=None, **settings):
         self.plan = Plan(victim)
         self.number = 0
         self.topics = {}
-        self.server = Server(settings=dict({"TOPICS_WORKERS": 1}, **settings), environment=self.plan.environment() if faults else None, program=program)
+        self.server = Server(data=data, settings=dict({"TOPICS_WORKERS": 1}, **settings), environment=self.plan.environment() if faults else None, program=program)
         try:
             self.server.start()
             for cls in classes:

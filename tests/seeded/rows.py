@@ -3,6 +3,7 @@ words that choose its cases."""
 
 ENGINE, RINGS, FAULTS, RECOVER, MEMORY, EPHEMERAL = (("tests/test_engine" + name, []) for name in ("", "_rings", "_faults", "_recover", "_memory", "_ephemeral"))
 LOG, LOG_CRASHES, RING, SUBMIT, HTTP, SETTLE = (("tests/test_" + name, []) for name in ("log", "log_crashes", "ring", "submit", "http", "settle"))
+FULL_START = ("tests/test_full_start", [])
 JSON, WALK, ROUTE, SHM = (("tests/test_" + name, []) for name in ("json", "json_walk", "route", "shm"))
 LOGD_CHILD = ("tests/test_logd_child", [])
 
@@ -41,6 +42,13 @@ BUGS = [
     ("D4 what a given-up log gathered waits for ever", "logd/log.c", "\t\tdrop_gathered(log);\n\t\treturn ERR_READ_ONLY;", "\t\treturn ERR_READ_ONLY;", LOG),
     ("D5 a used-up quota is a broken disk", "logd/log_file.c", "return error == ENOSPC || error == EDQUOT;", "return error == ENOSPC;", script("tests/faults/test_storage.py", "quota")),
     ("D5 the reserve is given to writes", "logd/log_roll.c", "kept = control ? 0 : file->size / RESERVE_PART;", "kept = control ? 0 : 0;", script("tests/faults/test_storage.py", "a_full_disk")),
+    ("D5 a start on a full disk shows what nothing proves", "logd/full_start.c", "shown.head = topic->proven;", "shown.head = topic->head;", FULL_START),
+    ("D5 ... or topics that nothing proves", "logd/full_start.c", "\tif (topic->unproven)\n\t\tshown.id = 0;", "\tif (topic->id == 0)\n\t\tshown.id = 0;", FULL_START),
+    ("D5 ... or takes from readers what they have", "logd/full_start.c", "if (engine->options.old_catalogue != NULL)", "if (engine->ts < 0)", FULL_START),
+    ("D5 ... or ends the log process", "logd/recover.c", "\tif (error == ERR_STORAGE_FULL)\n\t\treturn full_start_begin(engine);\n", "", FULL_START),
+    ("D5 ... or answers what is not synced", "logd/full_start.c", "\twake_rings(engine);\n", "\tsettle_answers(engine);\n\twake_rings(engine);\n", FULL_START),
+    ("D5 ... or refuses twice", "logd/engine.c", "\tif (!engine->recovered)\n\t\tring->settling = true;", "\tif (!engine->recovered && !engine->options.daemon_start)\n\t\tring->settling = true;", FULL_START),
+    ("D5 a reader of what the tail holds is sent to the beginning", "worker/api_read.c", "exchange->partial && q->from_seq > numbers.head", "exchange->discard && q->from_seq > numbers.head", ("tests/test_api", [])),
     ("D5 want of descriptors is for good", "logd/log_file.c", " || error == EMFILE || error == ENFILE ||", " ||", script("tests/faults/test_storage.py", "descriptors")),
     ("D8 the memory of a group's undoing is not there", "logd/provide.c", "provide_undos(engine, REQUEST_UNDOS) && ", "", MEMORY),
     ("D8 a key that found no memory is forgotten", "logd/provide.c", "\n\t       keys_provide(engine->keys) &&", "", MEMORY),

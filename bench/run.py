@@ -253,13 +253,27 @@ class Bench:
             ours = self.drive(server, TAIL_RUNS * self.args.seconds, **options)
             after = folder_bytes(data) - before, sealed_files(data) - sealed
             server.stop()
-            echo = self.baseline(answer)
-            base = self.drive(echo, TAIL_RUNS * self.args.seconds, **options)
-            echo.stop()
+            base = self.tail_baseline(answer, after[0], options)
             row(batch, 64, "", "", "%.0f" % ours["requests_per_s"], after[0] >> 20, ours["p50_us"], ours["p99_us"], ours["p999_us"], after[1],
                 verdict("p999/p50", ours["p999_us"] / ours["p50_us"], TAIL + ("",), "", below=True))
-            print("    E at the same rate: p50 %.1f, p999 %.1f, ratio %.1f" % (base["p50_us"], base["p999_us"], base["p999_us"] / base["p50_us"]))
+            for name, run in base:
+                print("    %-52s p50 %.1f, p99 %.1f, p999 %.1f, p999/p50 %.1f" % (name, run["p50_us"], run["p99_us"], run["p999_us"], run["p999_us"] / run["p50_us"]))
             shutil.rmtree(data, ignore_errors=True)
+
+    def tail_baseline(self, answer, written, options):
+        """E at the same rate: alone, and beside a program that writes and syncs as many bytes as the server did, a mebibyte at a time."""
+        seconds = TAIL_RUNS * self.args.seconds
+        runs = []
+        for rate in (0, written / seconds / (1 << 20)):
+            echo = self.baseline(answer)
+            writer = rate and subprocess.Popen([os.path.join(self.args.build, "bench/sync_baseline"), self.path("tail"), str(1 << 20), str(seconds + 1), str(rate)],
+                                               stdout=subprocess.DEVNULL)
+            time.sleep(1 if rate else 0)
+            runs.append(("E at the same rate" + (", beside F with as many bytes" if rate else ""), self.drive(echo, seconds, **options)))
+            if rate:
+                writer.wait()
+            echo.stop()
+        return runs
 
 
 def folder_bytes(path):

@@ -1,6 +1,7 @@
 /*
  * sync_baseline: F of docs/bench.md, the price of the disk alone. Overwrites a zero-filled file with `bytes` bytes at a time, each followed by fdatasync, for `seconds`
- * seconds, and prints one line of JSON. With --no-sync only the write (what a `disk` ack rests on).
+ * seconds, and prints one line of JSON. With --no-sync only the write (what a `disk` ack rests on); with a rate so many times a second, for what only has to be
+ * there beside something else.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -46,14 +47,22 @@ static int zero_filled(const char *path)
 	return fd;
 }
 
+static void sleep_until(uint64_t ns)
+{
+	struct timespec t = { .tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u) };
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
+		continue;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 4) {
-		fprintf(stderr, "usage: sync_baseline FILE BYTES SECONDS [--no-sync]\n");
+		fprintf(stderr, "usage: sync_baseline FILE BYTES SECONDS [--no-sync | RATE]\n");
 		return 2;
 	}
 	size_t bytes = (size_t)atol(argv[2]);
-	int sync = argc < 5, fd = zero_filled(argv[1]);
+	double rate = argc > 4 ? atof(argv[4]) : 0;
+	int sync = argc < 5 || rate > 0, fd = zero_filled(argv[1]);
 	char *block = malloc(bytes);
 	uint64_t *samples = malloc(SAMPLES * sizeof *samples), count = 0;
 	if (block == NULL || samples == NULL)
@@ -66,6 +75,8 @@ int main(int argc, char **argv)
 			die("write");
 		samples[count++] = now_ns() - start;
 		at = at + 2 * bytes > FILE_BYTES ? 0 : at + bytes;
+		if (rate > 0)
+			sleep_until(began + (uint64_t)((double)count * 1e9 / rate));
 	}
 	double seconds = (double)(now_ns() - began) / 1e9;
 	qsort(samples, count, sizeof *samples, compare);

@@ -476,8 +476,11 @@ enum error catalogue_list(const struct catalogue *catalogue, const char *from, s
 		*count = 0;
 		for (; at.block < blocks && *count < room; at = (struct order_place){ .block = at.block + 1 }) {
 			const struct order_block *block = order_block(map, at.block);
-			for (uint32_t end = order_count(block); at.in < end && *count < room; at.in++)
-				slots[(*count)++] = atomic_load_explicit(&block->slots[at.in], memory_order_relaxed);
+			for (uint32_t end = order_count(block); at.in < end && *count < room; at.in++) {
+				uint32_t slot = atomic_load_explicit(&block->slots[at.in], memory_order_relaxed);
+				if (slot < CATALOGUE_TOPICS && catalogue_get(&map->topics[slot].id) != 0) /* one that is not shown yet has its place already */
+					slots[(*count)++] = slot;
+			}
 		}
 	} while (attempt_failed(&attempt, &map->head.order_sequence));
 	return ERR_OK;

@@ -14,14 +14,14 @@ enum { CONTROL_VERSION = 2, CONTROL_FDS = 8 };
 
 enum control_type {
 	/* supervisor -> logd */
-	CTL_RING_NEW = 1,        /* slot, incarnation, a = bytes of the large area; fds: request (ro), completion (rw), counters (ro), worker's eventfd */
+	CTL_RING_NEW = 1,        /* slot, incarnation, a = bytes of the large area; fds: request (ro), completion (rw), counters (ro), the eventfd that wakes the worker, the one by which it wakes logd */
 	CTL_RING_GONE = 2,       /* slot, incarnation: its worker is dead; finish what was taken, drop the rest */
 	CTL_EPHEMERAL = 3,       /* a = file id, b = size; fd: the object. Before CTL_START: one that exists */
 	CTL_EPHEMERAL_RESERVE = 4,/* a = size; fd: an empty object to use for the next ephemeral file */
 	CTL_START = 5,           /* all that exists has been sent: recover */
 	CTL_STOP = 6,            /* clean stop: everything accepted is finished, the log closed, exit 0 */
 	/* logd -> supervisor */
-	CTL_READY = 16,          /* recovered; the catalogue a = number is current */
+	CTL_READY = 16,          /* the catalogue a = number is current; b = 0: recovered; 1: no space for the tail, what is proven is served, and it comes again when recovered */
 	CTL_RING_BROKEN = 18,    /* slot, incarnation: broke the layout (or was poisoned twice): replace that worker */
 	CTL_RING_DROPPED = 19,   /* slot, incarnation: nothing of it is held any more (answer to CTL_RING_GONE) */
 	CTL_FILE_BORN = 20,      /* a = file id, kind: open it and hand it to the workers */

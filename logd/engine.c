@@ -175,10 +175,10 @@ enum error engine_ring_add(struct engine *engine, uint32_t slot, uint64_t incarn
 	ring->counters = counters;
 	if (engine->options.fault_death && !engine->recovered)
 		ring_note_death(ring->consumer);
-	if (!engine->recovered)
+	if (!engine->recovered) {
 		ring->start_end = ring_published(ring->consumer);
-	if (!engine->recovered)
 		ring->settling = true; /* what has to be looked for is known with the recovery */
+	}
 	return ERR_OK;
 }
 
@@ -503,6 +503,11 @@ uint64_t engine_tick(struct engine *engine)
 bool engine_start_failed(const struct engine *engine)
 {
 	return engine->full_start && log_state(engine->disk) == LOG_READ_ONLY;
+}
+
+int engine_start_cause(const struct engine *engine)
+{
+	return log_finish_cause(engine->disk);
 }
 
 bool engine_idle(const struct engine *engine)

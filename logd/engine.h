@@ -80,6 +80,8 @@ uint64_t engine_tick(struct engine *engine);
 
 /* A start that waits for space has failed for another reason: nothing was changed, and the owner ends this process as if engine_recover had failed. */
 bool engine_start_failed(const struct engine *engine);
+/* ... and the errno of that. */
+int engine_start_cause(const struct engine *engine);
 
 /* Clean stop: call engine_round until engine_idle, then this: checkpoint, sync mark. */
 bool engine_idle(const struct engine *engine);

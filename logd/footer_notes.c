@@ -159,7 +159,9 @@ enum error footer_notes_add_tags(struct footer_notes *notes, const uint8_t *fram
 		struct entry entry;
 
 		error = entry_decode(&entry, frame + at, end - at);
-		if (!error && entry.type == ENTRY_BATCH)
+		if (error)
+			break;
+		if (entry.type == ENTRY_BATCH)
 			error = add_batch_tags(notes, frame, &entry);
 		at += entry.length;
 	}

@@ -170,6 +170,8 @@ uint64_t log_appended(const struct log *log);
 uint64_t log_written(const struct log *log);
 uint64_t log_synced(const struct log *log);
 enum log_state log_state(const struct log *log);
+/* Why a start that waited for space has become LOG_READ_ONLY: an errno. */
+int log_finish_cause(const struct log *log);
 /* A sync is running (or the log is leaving). */
 bool log_syncing(const struct log *log);
 /* A write or sync failed and no other file has taken over yet, be the state LOG_LEAVING or LOG_FULL: a start now would find what stands in

@@ -157,6 +157,7 @@ struct log {
 	bool e_left;               /* 'e': a write failed, the next frame begins a new file */
 	uint64_t e_answered;       /* 'e': LSN up to which every frame has been answered */
 	struct log_recovery recovery;
+	int finish_cause;          /* errno of the step 7 that failed for good */
 	bool settling;             /* from log_recover to log_settled: `settling_frontier` is what is recorded */
 	uint64_t settling_frontier;
 

@@ -129,7 +129,8 @@ enum error log_roll(struct log *log, uint64_t size)
 		log->prepared[log->prepared_count++] = prepared;
 		return error;
 	}
-	file->notes = footer_notes_create(file->header.first_lsn);
+	if (!log->settling) /* else nobody knows how many files wait to be sealed; they are read then */
+		file->notes = footer_notes_create(file->header.first_lsn);
 	log->large_wanted = 0;
 	log->roll_wanted = false;
 	return ERR_OK;

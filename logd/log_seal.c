@@ -10,7 +10,7 @@
  */
 #include "logd/log_internal.h"
 
-/* Files of small frames have more to note than it saves to read them again, and what is noted of up to five files is memory. */
+/* Of one file. Files of small frames have more to note than it saves to read them again, and the notes of options.unsealed_max files and the current one are memory. */
 enum { NOTES_BYTES_MAX = 4 << 20 };
 
 void log_seal_note(struct log_file *file, const uint8_t *frame, const struct frame_head *head)

@@ -395,7 +395,8 @@ static bool rounds(struct logd *logd, uint64_t *us)
 		more = engine_round(logd->engine);
 	*us = engine_tick(logd->engine);
 	report_state(logd);
-	if (engine_start_failed(logd->engine)) {
+	if (engine_start_failed(logd->engine) && !logd->stopping) {
+		log_line(&logd->logging, LOG_LEVEL_ERROR, "what the last run left unproven could not be copied: %s; the next start begins anew", strerror(engine_start_cause(logd->engine)));
 		logd->stopping = true;
 		logd->exit_status = 1;
 	}

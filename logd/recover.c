@@ -144,8 +144,9 @@ static enum error each_seen(struct recovery *r, enum error (*each)(struct recove
 	unsigned count = seen.old == NULL ? 0 : LIST_PAGE;
 	char name[TOPIC_NAME_MAX + 1] = "";
 	size_t length = 0;
-	while (count == LIST_PAGE) {
+	for (bool further = true; count == LIST_PAGE && further;) {
 		enum error error = catalogue_list(seen.old, name, length, length > 0, slots, LIST_PAGE, &count);
+		further = false; /* a page without a name that holds leads nowhere */
 		if (error != ERR_OK)
 			return ERR_OK; /* a list that a death left half changed: the log is what counts */
 		for (unsigned i = 0; i < count; i++) {
@@ -154,6 +155,7 @@ static enum error each_seen(struct recovery *r, enum error (*each)(struct recove
 				continue;
 			if (catalogue_name(seen.old, slots[i], seen.numbers.id, name, &length) != ERR_OK)
 				continue;
+			further = true;
 			struct topic *topic = topic_table_by_id(r->engine->topics, seen.numbers.id);
 			if (topic != NULL && (error = each(r, topic, &seen)) != ERR_OK)
 				return error;

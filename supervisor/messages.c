@@ -189,6 +189,24 @@ static void say_ready(struct supervisor *s)
 	         bound);
 }
 
+/* To the service manager; logd itself has logged it. */
+static void say_state(uint32_t state)
+{
+	switch (state) {
+	case LOGD_READY:
+		notify_send("STATUS=ready");
+		break;
+	case LOGD_FULL:
+		notify_send("STATUS=the disk is full: reads go on, nothing is written");
+		break;
+	case LOGD_READ_ONLY:
+		notify_send("STATUS=writing to the disk failed for good: reads go on, nothing is written");
+		break;
+	default: /* what comes before and after has its own words */
+		break;
+	}
+}
+
 /* `whole`: all of the log is served. One that began without may say so later, of the same catalogue. */
 static void logd_ready(struct supervisor *s, bool whole)
 {
@@ -246,7 +264,10 @@ static void handle_logd(struct supervisor *s, const struct control *message)
 	case CTL_EPHEMERAL_USED:
 		ephemeral_used(s, message->a);
 		break;
-	default: /* CTL_RING_DROPPED, CTL_STATE: logd has logged what there is to say */
+	case CTL_STATE:
+		say_state((uint32_t)message->a);
+		break;
+	default: /* CTL_RING_DROPPED: logd has logged what there is to say */
 		break;
 	}
 }

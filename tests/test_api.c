@@ -411,7 +411,11 @@ static void what_is_past_the_proven_part_is_not_ready(void **state)
 	fixture_expect(f, fixture_request(f, "GET", "/v0/topics/orders/records/1", "", NULL), 503, code);
 	fixture_expect(f, fixture_request(f, "GET", "/v0/topics/other", "", NULL), 503, code);
 	fixture_expect(f, fixture_request(f, "GET", "/v0/topics/other/records", "", NULL), 503, code);
+	fixture_expect(f, fixture_request(f, "GET", "/v0/topics", "", NULL), 503, code);
+	fixture_expect(f, fixture_request(f, "GET", "/v0/ready", "", NULL), 200, "\"wal_replay_complete\":false");
 	catalogue_set_partial(f->catalogue, false);
+	fixture_expect(f, fixture_request(f, "GET", "/v0/topics", "", NULL), 200, "\"topic\":\"orders\"");
+	fixture_expect(f, fixture_request(f, "GET", "/v0/ready", "", NULL), 200, "\"wal_replay_complete\":true");
 	fixture_expect(f, fixture_request(f, "POST", "/v0/topics/orders/diff", "Content-Type: application/json\r\n", "{\"from_seq\":1}"), 200, "\"reason\":\"recreated\"");
 	fixture_expect(f, fixture_request(f, "GET", "/v0/topics/orders/records/1", "", NULL), 404, "\"code\":\"not_found\"");
 	fixture_expect(f, fixture_request(f, "GET", "/v0/topics/other", "", NULL), 404, "\"code\":\"topic_not_found\"");

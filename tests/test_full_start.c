@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,6 +76,24 @@ static void assert_goes_on(struct engine_fixture *f, const struct tail *tail)
 	}
 }
 
+/* All names, a page of one after the other as a reader does. */
+static unsigned count_listed(struct engine_fixture *f)
+{
+	char from[TOPIC_NAME_MAX + 1] = "";
+	size_t length = 0;
+	uint32_t slot;
+	unsigned count, total = 0;
+
+	for (;; total++) {
+		struct topic_numbers numbers;
+		assert_int_equal(catalogue_list(f->now, from, length, total > 0, &slot, 1, &count), ERR_OK);
+		if (count == 0)
+			return total;
+		assert_int_equal(catalogue_numbers(f->now, slot, &numbers), ERR_OK);
+		assert_int_equal(catalogue_name(f->now, slot, numbers.id, from, &length), ERR_OK);
+	}
+}
+
 /* ---- the daemon starts ---- */
 
 static void what_is_proven_is_shown_and_the_rest_when_there_is_space(void **state)
@@ -120,6 +139,31 @@ static void tail_larger_than_the_prepared_file_waits_for_space(void **state)
 	space_comes_back(f);
 	assert_true(engine_reads(f, "disk", 11, 1, last));
 	assert_int_equal(engine_answered(f, engine_append(f, "disk", 1, NULL))->first_seq, 12);
+}
+
+/* More of them than a page of the list has: who pages through it gets further all the same, a start that reads the catalogue of the one before too. */
+static void many_topics_of_the_tail_are_in_no_list(void **state)
+{
+	struct engine_fixture *f = *state;
+	struct tail tail;
+	char name[32];
+
+	make_tail(f, &tail);
+	for (unsigned i = 0; i < 900; i++) {
+		snprintf(name, sizeof name, "m%04u", i);
+		(void)engine_append(f, name, 1, NULL);
+		engine_one_round(f);
+	}
+	engine_fixture_daemon_dies(f, false);
+	no_space(f);
+	start(f, true);
+	assert_int_equal(count_listed(f), 4);
+	engine_fixture_logd_dies(f);
+	no_space(f);
+	start(f, true);
+	space_comes_back(f);
+	assert_int_equal(count_listed(f), 904);
+	assert_goes_on(f, &tail);
 }
 
 static void everything_that_writes_is_refused_meanwhile(void **state)
@@ -343,6 +387,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_proven_is_shown_and_the_rest_when_there_is_space),
 		cmocka_unit_test_teardown(tail_larger_than_the_prepared_file_waits_for_space, engine_teardown),
+		TEST(many_topics_of_the_tail_are_in_no_list),
 		TEST(everything_that_writes_is_refused_meanwhile),
 		TEST(topics_made_changed_or_deleted_in_the_tail_are_not_shown_so),
 		TEST(death_while_there_is_no_space_changes_nothing),

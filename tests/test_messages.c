@@ -310,6 +310,7 @@ static void logd_that_shows_only_what_is_proven_is_ready_and_not_recovered_until
 	supervisor_play_worker(f, 1);
 	f->s.logd.state = CHILD_STARTING;
 	assert_int_equal(shm_create(&f->s.catalogue, "topics-catalogue", 8192), ERR_OK);
+	assert_int_equal(shm_reopen_readonly(&f->s.catalogue_next, f->s.catalogue), ERR_OK);
 	supervisor_says(f->logd, &(struct control){ .type = CTL_READY, .b = 1 });
 	take_logd_messages(&f->s);
 	assert_int_equal(f->s.logd.state, CHILD_RUNNING);

@@ -362,6 +362,31 @@ static void file_with_frames_that_a_start_has_not_answered_is_not_sealed(void **
 	fixture_free(&f);
 }
 
+/* Any number of them may wait then, and notes are memory. */
+static void files_that_wait_for_the_answers_of_a_start_are_read_when_they_are_sealed(void **state)
+{
+	struct fixture f;
+	struct seal_job job;
+
+	(void)state;
+	fixture_init(&f, 3, 'w', SMALL_FILE);
+	f.holds_seals = f.unsettled = true;
+	assert_int_equal(fixture_start(&f), ERR_OK);
+	while (f.born < 4)
+		fixture_write(&f, 900);
+	fixture_sync(&f);
+	log_settled(f.log);
+	pread_of_the_world = f.world->ops.pread;
+	f.world->ops.pread = counted_pread;
+	for (unsigned sealed = 0; sealed < 3; sealed++) {
+		preads = 0;
+		assert_true(fixture_seal(&f, &job));
+		assert_int_equal(job.result, ERR_OK);
+		assert_true(preads > 0);
+	}
+	fixture_free(&f);
+}
+
 /* Four files are unsealed at most, the current one included. */
 static void fifth_unsealed_file_waits_until_one_is_sealed(void **state)
 {
@@ -592,6 +617,7 @@ int main(void)
 		cmocka_unit_test(frame_whose_chain_is_broken_is_not_sealed),
 		cmocka_unit_test(file_is_sealed_only_when_synced_published_and_left_for_good),
 		cmocka_unit_test(file_with_frames_that_a_start_has_not_answered_is_not_sealed),
+		cmocka_unit_test(files_that_wait_for_the_answers_of_a_start_are_read_when_they_are_sealed),
 		cmocka_unit_test(fifth_unsealed_file_waits_until_one_is_sealed),
 		cmocka_unit_test(files_that_cannot_be_opened_for_sealing_stop_no_append),
 		cmocka_unit_test(sealing_without_space_makes_the_log_full_until_there_is_some),

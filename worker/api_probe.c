@@ -31,7 +31,8 @@ void api_ready(struct exchange *exchange)
 	else if (write && atomic_load_explicit(&worker->status->heartbeat_ms, memory_order_relaxed) + HEARTBEAT_STALE_MS < worker_now_us() / 1000)
 		exchange_error(exchange, ERR_STORAGE_STALLED, NULL, "the log process does not answer or ends at each start; reads go on, writes do not. Look into the server's log");
 	else {
-		answer_text(exchange, "{\"status\":\"ready\",\"wal_replay_complete\":true,\"topics\":%" PRIu64 "}", catalogue_topic_count(catalogue));
+		answer_text(exchange, "{\"status\":\"ready\",\"wal_replay_complete\":%s,\"topics\":%" PRIu64 "}", catalogue_partial(catalogue) ? "false" : "true",
+		            catalogue_topic_count(catalogue));
 		exchange_plain(exchange, 200, "application/json");
 	}
 }

@@ -193,6 +193,10 @@ void api_topic_list(struct exchange *exchange)
 	bool more = false, done = false;
 	if (catalogue == NULL || !parse_listing(exchange, &l))
 		return;
+	if (exchange->partial) { /* a list says also what there is not */
+		exchange_not_proven(exchange);
+		return;
+	}
 	answer_text(exchange, "{\"topics\":[");
 	while (!done && !more) {
 		unsigned room = (unsigned)(l.page_size - listed) + 1;

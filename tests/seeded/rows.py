@@ -47,7 +47,7 @@ BUGS = [
     ("D5 ... or takes from readers what they have", "logd/full_start.c", "if (engine->options.old_catalogue != NULL)", "if (engine->ts < 0)", FULL_START),
     ("D5 ... or ends the log process", "logd/recover.c", "\tif (error == ERR_STORAGE_FULL)\n\t\treturn full_start_begin(engine);\n", "", FULL_START),
     ("D5 ... or answers what is not synced", "logd/full_start.c", "\twake_rings(engine);\n", "\tsettle_answers(engine);\n\twake_rings(engine);\n", FULL_START),
-    ("D5 ... or refuses twice", "logd/engine.c", "\tif (!engine->recovered)\n\t\tring->settling = true;", "\tif (!engine->recovered && !engine->options.daemon_start)\n\t\tring->settling = true;", FULL_START),
+    ("D5 ... or refuses twice", "logd/engine.c", "\t\tring->settling = true;", "\t\tring->settling = !engine->options.daemon_start;", FULL_START),
     ("D5 a reader of what the tail holds is sent to the beginning", "worker/api_read.c", "exchange->partial && q->from_seq > numbers.head", "exchange->discard && q->from_seq > numbers.head", ("tests/test_api", [])),
     ("D5 want of descriptors is for good", "logd/log_file.c", " || error == EMFILE || error == ENFILE ||", " ||", script("tests/faults/test_storage.py", "descriptors")),
     ("D8 the memory of a group's undoing is not there", "logd/provide.c", "provide_undos(engine, REQUEST_UNDOS) && ", "", MEMORY),

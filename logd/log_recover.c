@@ -239,6 +239,10 @@ static enum error hole_ends(struct walk *walk, const struct frame_head *next)
 	};
 	enum error error = ERR_OK;
 
+	if (damage.proven && damage.next_prev_topic) { /* the log goes on behind it, else where it begins */
+		walk->at.topic = damage.next_prev_topic;
+		walk->at.last_seq = damage.next_prev_last_seq;
+	}
 	damage.kind = DAMAGE_TORN;
 	if (damage.proven || damage.io_error || (walk->recovered->same_boot && (next || !walk->torn)))
 		damage.kind = DAMAGE_CORRUPT;
@@ -308,20 +312,27 @@ static enum error take_frame(struct walk *walk, const struct log_file *file, con
 	return walk->visitor->frame(walk->visitor->context, &visited);
 }
 
+/* The file's header says what stood before it, as its first frame would. */
+static enum error hole_ends_at_header(struct walk *walk, const struct file_header *header)
+{
+	const struct frame_head first = {.lsn = header->first_lsn, .prev_topic = header->prev_topic, .prev_last_seq = header->prev_last_seq};
+	enum error error = hole_ends(walk, &first);
+
+	walk->at = (struct log_point){header->first_lsn, header->chain, header->prev_topic, header->prev_last_seq};
+	return error;
+}
+
 /* A sealed file is taken as its footer says. ERR_CORRUPT: it has to be read frame by frame after all. */
 static enum error walk_sealed(struct walk *walk, size_t index)
 {
 	struct log_file *file = file_of(walk, index);
 	const struct file_header *header = &file->header, *next = &file_of(walk, index + 1)->header;
-	const struct frame_head first = {.lsn = header->first_lsn, .prev_topic = header->prev_topic, .prev_last_seq = header->prev_last_seq};
 	struct log_sealed_file sealed = {header->id, header->first_lsn, file->end, walk->checkpoint_lsn, NULL, &walk->source.source};
 	struct footer footer;
 	enum error error = log_footer_open(walk->log, file, &walk->source, &footer);
 
-	if (!error && walk->hole) {
-		error = hole_ends(walk, &first);
-		walk->at = (struct log_point){header->first_lsn, header->chain, header->prev_topic, header->prev_last_seq};
-	}
+	if (!error && walk->hole)
+		error = hole_ends_at_header(walk, header);
 	sealed.footer = &footer;
 	if (!error)
 		error = walk->visitor->sealed(walk->visitor->context, &sealed);
@@ -342,6 +353,9 @@ static enum error walk_frames(struct walk *walk, size_t index)
 	struct log_file *file = file_of(walk, index);
 	enum error error = scan(walk, index);
 
+	/* The frontier is past its beginning, so it was begun behind what is missing. It may hold no frame yet: then nothing else would say this. */
+	if (!error && walk->hole && !file->salvaged && walk->hole_from < file->header.first_lsn && file->header.first_lsn <= walk->frontier)
+		error = hole_ends_at_header(walk, &file->header);
 	for (size_t i = 0; i < walk->scan.count && !error; i++) {
 		const struct scan_item *item = &walk->scan.items[i];
 		uint64_t end = item->offset + item->length, lsn = file->header.first_lsn + item->offset - FILE_HEADER_SIZE;

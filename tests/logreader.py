@@ -98,6 +98,7 @@ class File:
         self.number, self.first_lsn, self.predecessor, self.frontier, self.boot = number, first_lsn, predecessor, frontier, header[80:120]
         self.chain, = struct.unpack_from("<I", header, 128)
         self.checkpoint_lsn, = struct.unpack_from("<Q", header, 136)
+        self.prev_topic, self.prev_last_seq = struct.unpack_from("<QQ", header, 416)
         return True
 
     def salvage(self):
@@ -344,6 +345,9 @@ class Image:
     def _walk(self, file, newest):
         limit, offset = self._limit(file), 512
         begins = limit  # of a hole
+        if self.hole is not None and not file.salvaged and self.hole[0] < file.first_lsn <= self.frontier:
+            self._hole_ends(file)  # its header says what its first frame would
+            self.place = file.first_lsn
         for frame in self._frames(file, limit):
             # Behind the frontier a frame counts only when it is whole.
             if frame is None or (frame.end > self.frontier and not frame.whole):

@@ -250,6 +250,26 @@ static void flipped_bit_below_the_frontier_costs_its_frame_and_is_told_exactly(v
 	}
 }
 
+/* The mark that says what is missing is not copied; the next starts have it from the header of the file that they left. */
+static void damage_before_a_file_without_frames_is_told_as_before(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 9; i++)
+		fixture_write(f, 200);
+	assert_int_equal(log_close_clean(f->log), ERR_OK);
+	flip(f, &f->places[9], 100);
+	for (int round = 0; round < 3; round++) {
+		restart(f);
+		assert_int_equal(f->damage_count, 1);
+		assert_int_equal(f->damage[0].from, f->places[9].lsn);
+		assert_int_equal(f->damage[0].to, f->places[9].lsn + f->places[9].length);
+		assert_true(f->damage[0].proven);
+		assert_int_equal(f->damage[0].next_prev_topic, FIXTURE_TOPIC);
+		assert_int_equal(f->damage[0].next_prev_last_seq, 3 * 9 + 2);
+	}
+}
+
 static void flipped_bit_in_a_record_below_the_frontier_costs_that_record_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -502,6 +522,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(clean_stop_with_checkpoint_is_seen_as_clean_and_copies_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(only_the_two_newest_checkpoints_are_kept_and_a_broken_newest_is_passed_over, setup, teardown),
 		cmocka_unit_test_setup_teardown(flipped_bit_below_the_frontier_costs_its_frame_and_is_told_exactly, setup, teardown),
+		cmocka_unit_test_setup_teardown(damage_before_a_file_without_frames_is_told_as_before, setup, teardown),
 		cmocka_unit_test_setup_teardown(flipped_bit_in_a_record_below_the_frontier_costs_that_record_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(every_bit_of_a_frame_head_is_guarded, setup, teardown),
 		cmocka_unit_test_setup_teardown(end_of_the_log_that_is_gone_below_the_frontier_is_damage_and_its_lsns_are_not_given_again, setup, teardown),

@@ -8,7 +8,7 @@
 
 #include "logd/engine_internal.h"
 
-enum { RINGS = sizeof((struct engine){ 0 }.rings) / sizeof(struct ring), SWEEP_BUCKETS = 512, KEYS_SWEEP_US = 100000, CLOSE_AT_MOST = 256 };
+enum { RINGS = sizeof((struct engine){ 0 }.rings) / sizeof(struct ring), SWEEP_BUCKETS = 512, KEYS_SWEEP_US = 100000, CLOSE_AT_MOST = 256, FEW = 4 };
 
 /* Of log between two checkpoints: four files of the usual size, less where files are small. */
 static uint64_t checkpoint_bytes(const struct engine *engine)
@@ -345,6 +345,15 @@ bool engine_round(struct engine *engine)
 bool engine_syncing(const struct engine *engine)
 {
 	return log_syncing(engine->disk);
+}
+
+bool engine_many_wait(const struct engine *engine)
+{
+	const struct pending *pending = engine->unpublished_first;
+
+	for (unsigned i = 0; i < FEW && pending != NULL; i++)
+		pending = pending->next;
+	return pending != NULL;
 }
 
 bool engine_pending(const struct engine *engine)

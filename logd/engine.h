@@ -64,6 +64,8 @@ bool engine_round(struct engine *engine);
 
 /* A sync runs beside it: the next thing to do may be far away, and the kernel wants the cores meanwhile. */
 bool engine_syncing(const struct engine *engine);
+/* More than a few frames wait to be published. */
+bool engine_many_wait(const struct engine *engine);
 
 /* Something to take, without taking it (for the sleep protocol). */
 bool engine_pending(const struct engine *engine);

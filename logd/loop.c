@@ -409,8 +409,11 @@ static void work(struct logd *logd)
 	while (!logd->stopping) {
 		uint64_t us = 1000000, now = now_us(logd);
 		bool more = logd->started && rounds(logd, &us);
-		struct busy_poll *polling = logd->started && engine_syncing(logd->engine) ? &logd->sync_polling : &logd->polling;
-		bool again = !more && logd->started && busy_poll_again(polling, now);
+		bool syncing = logd->started && engine_syncing(logd->engine);
+		struct busy_poll *polling = syncing ? &logd->sync_polling : &logd->polling;
+		/* Who shares a sync with many waits for the disk, not for us, and a process that yields is woken later than one that sleeps. */
+		bool pays = logd->started && !(syncing && engine_many_wait(logd->engine));
+		bool again = !more && pays && busy_poll_again(polling, now);
 		if (again && now - heard_us < LISTEN_US)
 			continue;
 		heard_us = now;

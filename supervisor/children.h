@@ -83,6 +83,7 @@ struct supervisor {
 	struct ephemeral *ephemeral;
 	bool was_ready;         /* the daemon has been ready once */
 	bool recovered;         /* a logd of this daemon has recovered the log whole */
+	bool in_trouble;        /* the service manager was told that nothing is written */
 	bool fault_death;
 	uint64_t large_bytes;
 	uint64_t ephemeral_size;

@@ -189,22 +189,18 @@ static void say_ready(struct supervisor *s)
 	         bound);
 }
 
-/* To the service manager; logd itself has logged it. */
-static void say_state(uint32_t state)
+/* To the service manager; logd itself has logged it. That all is well again is said only after something else. */
+static void say_state(struct supervisor *s, uint32_t state)
 {
-	switch (state) {
-	case LOGD_READY:
-		notify_send("STATUS=ready");
-		break;
-	case LOGD_FULL:
+	bool trouble = state == LOGD_FULL || state == LOGD_READ_ONLY;
+
+	if (state == LOGD_FULL)
 		notify_send("STATUS=the disk is full: reads go on, nothing is written");
-		break;
-	case LOGD_READ_ONLY:
+	else if (state == LOGD_READ_ONLY)
 		notify_send("STATUS=writing to the disk failed for good: reads go on, nothing is written");
-		break;
-	default: /* what comes before and after has its own words */
-		break;
-	}
+	else if (s->in_trouble && state == LOGD_READY)
+		notify_send("STATUS=ready");
+	s->in_trouble = trouble;
 }
 
 /* `whole`: all of the log is served. One that began without may say so later, of the same catalogue. */
@@ -265,7 +261,7 @@ static void handle_logd(struct supervisor *s, const struct control *message)
 		ephemeral_used(s, message->a);
 		break;
 	case CTL_STATE:
-		say_state((uint32_t)message->a);
+		say_state(s, (uint32_t)message->a);
 		break;
 	default: /* CTL_RING_DROPPED: logd has logged what there is to say */
 		break;

@@ -4,7 +4,9 @@ process is killed and the next start, without faults, has every acked record onc
 
 import errno
 import os
+import shutil
 import sys
+import tempfile
 import threading
 import time
 
@@ -12,6 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from harness import cases  # noqa: E402
 from harness.cases import case, same, truth  # noqa: E402
 from harness.faults import CLASSES, HANG, SHORT, STICKY, World, until, with_world  # noqa: E402
+from harness.manager import Manager  # noqa: E402
 from harness.raw import Raw, post  # noqa: E402
 
 ON_DISK = ("memory", "disk", "fsync")
@@ -38,6 +41,7 @@ def each_class(body, classes=CLASSES, **settings):
 def idle(world):
     """Until the log has nothing unsynced left, so that the next call of a kind is the one that the case means."""
     until(lambda: world.server.call("GET", "/v0/topics/disk").json["durable_seq"] == world.topics["disk"].head, what="a sync of everything")
+    world.plan.wait_still("pwrite", 0.3)
 
 
 @case
@@ -276,6 +280,28 @@ def a_writer_whose_sync_hangs_is_answered_however_many_writes_of_its_worker_are_
         until(lambda: world.append("fsync") == 200, what="a synced write once the disk goes on")
         world.check()
     with_world(body, TOPICS_SEGMENT_MAX_BYTES=512 << 20)
+
+
+@case
+def the_service_manager_is_told_that_nothing_is_written_and_that_it_goes_on(_):
+    root = tempfile.mkdtemp(prefix="topics-notify-")
+    manager = Manager(os.path.join(root, "notify"))
+    os.chmod(root, 0o755)
+    world = World(NOTIFY_SOCKET=manager.name)
+    try:
+        manager.hear_until("READY=1")
+        world.plan.arm("pwrite", errno.ENOSPC, STICKY)
+        world.append("disk")
+        same(manager.hear(), ["STATUS=the disk is full: reads go on, nothing is written"], "words")
+        world.plan.clear()
+        same(manager.hear(), ["STATUS=ready"], "words when there is space")
+        world.plan.arm("pwrite", errno.EIO, STICKY)
+        world.append("disk")
+        same(manager.hear(), ["STATUS=writing to the disk failed for good: reads go on, nothing is written"], "words at the end")
+    finally:
+        world.close()
+        manager.socket.close()
+        shutil.rmtree(root, ignore_errors=True)
 
 
 if __name__ == "__main__":

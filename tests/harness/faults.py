@@ -6,6 +6,7 @@ import mmap
 import os
 import struct
 import tempfile
+import time
 
 from kills.oracle import Topic, Verdict, digest, judge, read_all
 
@@ -45,6 +46,17 @@ class Plan:
 
     def counted(self, place):
         return struct.unpack_from("<Q", self.map, place * RULE + 32)[0]
+
+    def wait_still(self, call, seconds):
+        """Until there has been no such call for so long: what happens by itself, like a sync mark or the sealing of a file that was left, has happened."""
+        place, seen, since = RULES - 1, None, 0
+        self.count(call, place)
+        until = time.monotonic() + 30
+        while time.monotonic() < until and (seen != self.counted(place) or time.monotonic() - since < seconds):
+            if seen != self.counted(place):
+                seen, since = self.counted(place), time.monotonic()
+            time.sleep(0.02)
+        struct.pack_into("<Q", self.map, place * RULE + 16, 0)
 
     def clear(self):
         for place in range(RULES):

@@ -99,24 +99,34 @@ static enum error add_batch(struct footer_notes *notes, const uint8_t *frame, co
 	return error;
 }
 
+/* The entry at *at, which goes on behind it; false at the end of them, or with *error. */
+static bool next_entry(const uint8_t *frame, const struct frame_head *head, uint32_t *at, struct entry *entry, enum error *error)
+{
+	uint32_t end = FRAME_HEAD + head->entries_length;
+
+	if (*error || *at >= end)
+		return false;
+	*error = entry_decode(entry, frame + *at, end - *at);
+	if (!*error)
+		*at += entry->length;
+	return !*error;
+}
+
 enum error footer_notes_add(struct footer_notes *notes, const uint8_t *frame, const struct frame_head *head)
 {
-	uint32_t at = FRAME_HEAD, end = FRAME_HEAD + head->entries_length;
+	uint32_t next = FRAME_HEAD;
 	enum error error = ERR_OK;
+	struct entry entry;
 
-	while (at < end && !error) {
-		struct entry entry;
+	while (next_entry(frame, head, &next, &entry, &error)) {
+		uint32_t at = next - entry.length;
 
-		error = entry_decode(&entry, frame + at, end - at);
-		if (error)
-			break;
 		if (entry.type == ENTRY_BATCH) {
 			error = add_batch(notes, frame, head, &entry, at);
 		} else if (entry.type != ENTRY_ANSWER && entry.type != ENTRY_SYNC_MARK) {
 			error = footer_add_control(notes->builder, head->lsn, head->ts, at, frame + at, entry.length);
 			notes->bytes += entry.length;
 		}
-		at += entry.length;
 	}
 	notes->end = head->lsn + head->length;
 	return error;
@@ -152,18 +162,12 @@ static enum error add_batch_tags(struct footer_notes *notes, const uint8_t *fram
 
 enum error footer_notes_add_tags(struct footer_notes *notes, const uint8_t *frame, const struct frame_head *head)
 {
-	uint32_t at = FRAME_HEAD, end = FRAME_HEAD + head->entries_length;
+	uint32_t next = FRAME_HEAD;
 	enum error error = ERR_OK;
+	struct entry entry;
 
-	while (at < end && !error) {
-		struct entry entry;
-
-		error = entry_decode(&entry, frame + at, end - at);
-		if (error)
-			break;
+	while (next_entry(frame, head, &next, &entry, &error))
 		if (entry.type == ENTRY_BATCH)
 			error = add_batch_tags(notes, frame, &entry);
-		at += entry.length;
-	}
 	return error;
 }

@@ -35,8 +35,8 @@ static enum error show_proven(void *context, struct topic *topic)
 enum error full_start_begin(struct engine *engine)
 {
 	engine->full_start = true;
-	atomic_store_explicit(&engine->options.status->progress, 1000000, memory_order_relaxed); /* all is read */
 	if (engine->options.old_catalogue != NULL) {
+		atomic_store_explicit(&engine->options.status->progress, 1000000, memory_order_relaxed); /* all is read */
 		atomic_store_explicit(&engine->options.status->state, LOGD_FULL, memory_order_relaxed);
 		return ERR_OK;
 	}

@@ -12,7 +12,6 @@
 #include "common/footer.h"
 #include "tests/engine_fixture.h"
 #include "tests/find_extent.h"
-#include "tests/footer_twin.h"
 
 enum { FILE_BYTES = 64 << 10, TEXT_ROOM = 1 << 20 };
 
@@ -541,54 +540,9 @@ static void clean_stop_in_the_middle_of_a_checkpoint_leaves_a_whole_one(void **s
 	free(after);
 }
 
-/* Each sealed file's footer, against one made from the frames that stand in the file. */
-static unsigned judge_footers(struct engine_fixture *f)
-{
-	struct file_name names[256];
-	unsigned count = memory_world_names(f->world, names, 256), sealed = 0;
-
-	for (unsigned i = 0; i < count; i++) {
-		struct footer_memory memory = { 0 };
-		const struct footer_source source = footer_memory_source(&memory);
-		struct file_header header;
-		struct footer footer;
-		memory.bytes = memory_world_file(f->world, &names[i], &memory.length);
-		if (names[i].kind != 'w' || file_header_decode(&header, memory.bytes) != ERR_OK ||
-		    footer_open(&footer, &source, header.id, header.first_lsn, memory.length) != ERR_OK)
-			continue;
-		assert_true(footer_is_what_frames_say(memory.bytes, memory.length, &footer));
-		sealed++;
-	}
-	return sealed;
-}
-
-static void footer_of_frames_that_were_noted_is_the_one_of_frames_that_are_read(void **state)
-{
-	static const char *const topics[] = { "a", "b", "c" }, *const tags[] = { NULL, "", "red", "blue/1", NULL };
-	struct engine_fixture *f = *state;
-	struct topic_config config = engine_config(DURABILITY_DISK);
-
-	for (unsigned i = 0; f->sealed < 8; i++) {
-		char key[32];
-		struct append_options options = { .bytes = 10 + i % 700, .key = i % 3 == 0 ? key : NULL, .tag = tags[i % 5], .config = &config };
-
-		assert_in_range(i, 0, 4000);
-		snprintf(key, sizeof key, "key %u", i);
-		assert_int_equal(engine_answered(f, engine_append(f, topics[i % 3], 1 + i % 70, &options))->status, ERR_OK);
-		if (i % 50 == 49)
-			assert_int_equal(engine_answered(f, engine_delete(f, topics[i / 50 % 3], false))->status, ERR_OK);
-	}
-	assert_int_equal(judge_footers(f), f->sealed);
-	engine_logd_starts(f); /* the file in hand was begun by one process and is left by another */
-	for (unsigned wanted = f->sealed + 3; f->sealed < wanted;)
-		engine_answered(f, engine_append(f, "a", 20, &(struct append_options){ .bytes = 500, .tag = "red", .config = &config }));
-	assert_in_range(judge_footers(f), 11, 20);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(footer_of_frames_that_were_noted_is_the_one_of_frames_that_are_read, setup, engine_teardown),
 		cmocka_unit_test_setup_teardown(sealed_files_are_segments_and_every_record_is_read_through_them, setup, engine_teardown),
 		cmocka_unit_test_setup_teardown(topics_are_switched_a_slice_at_a_time, setup, engine_teardown),
 		cmocka_unit_test_setup_teardown(topic_that_is_deleted_before_it_is_switched_is_passed_over, setup, engine_teardown),

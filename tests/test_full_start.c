@@ -43,6 +43,15 @@ static void start(struct engine_fixture *f, bool daemon_start)
 	engine_settle(f);
 }
 
+/* A daemon that had written the tail when all its processes died. */
+static void start_with_a_tail(struct engine_fixture *f, struct tail *tail)
+{
+	make_tail(f, tail);
+	engine_fixture_daemon_dies(f, false);
+	no_space(f);
+	start(f, true);
+}
+
 static void space_comes_back(struct engine_fixture *f)
 {
 	memory_world_no_faults(f->world);
@@ -101,10 +110,7 @@ static void what_is_proven_is_shown_and_the_rest_when_there_is_space(void **stat
 	struct engine_fixture *f = *state;
 	struct tail tail;
 
-	make_tail(f, &tail);
-	engine_fixture_daemon_dies(f, false);
-	no_space(f);
-	start(f, true);
+	start_with_a_tail(f, &tail);
 	assert_shows_only_what_is_proven(f, &tail);
 	engine_pass(f, 3000000);
 	assert_shows_only_what_is_proven(f, &tail);
@@ -173,10 +179,7 @@ static void everything_that_writes_is_refused_meanwhile(void **state)
 	struct tail tail;
 	uint64_t ids[5];
 
-	make_tail(f, &tail);
-	engine_fixture_daemon_dies(f, false);
-	no_space(f);
-	start(f, true);
+	start_with_a_tail(f, &tail);
 	ids[0] = engine_append(f, "disk", 1, NULL);
 	ids[1] = engine_append(f, "ephemeral", 1, NULL);
 	ids[2] = engine_put(f, "new", &config);
@@ -263,10 +266,7 @@ static void ephemeral_records_that_went_with_the_daemon_are_announced_in_both_vi
 	struct tail tail;
 	struct loss loss;
 
-	make_tail(f, &tail);
-	engine_fixture_daemon_dies(f, false);
-	no_space(f);
-	start(f, true);
+	start_with_a_tail(f, &tail);
 	assert_int_equal(engine_numbers(f, "ephemeral").count, 0);
 	space_comes_back(f);
 	assert_int_equal(engine_losses(f, "ephemeral", &loss, 1), 1);
@@ -336,10 +336,7 @@ static void another_failure_while_it_waits_ends_the_start(void **state)
 	struct engine_fixture *f = *state;
 	struct tail tail;
 
-	make_tail(f, &tail);
-	engine_fixture_daemon_dies(f, false);
-	no_space(f);
-	start(f, true);
+	start_with_a_tail(f, &tail);
 	assert_false(engine_start_failed(f->engine));
 	memory_world_fail(f->world, MEMORY_PWRITE, 0, EIO, true);
 	engine_pass(f, 1000000);
@@ -370,10 +367,7 @@ static void stop_while_there_is_no_space_leaves_all_to_the_next_start(void **sta
 	struct engine_fixture *f = *state;
 	struct tail tail;
 
-	make_tail(f, &tail);
-	engine_fixture_daemon_dies(f, false);
-	no_space(f);
-	start(f, true);
+	start_with_a_tail(f, &tail);
 	assert_int_equal(engine_fixture_stop(f), ERR_STORAGE_FULL);
 	engine_fixture_daemon_dies(f, false);
 	memory_world_no_faults(f->world);

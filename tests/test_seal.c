@@ -10,7 +10,6 @@
 #include "common/footer.h"
 #include "logd/seal.h"
 #include "tests/log_fixture.h"
-#include "tests/memory_world_internal.h"
 
 enum { SMALL_FILE = 65536 };
 
@@ -222,95 +221,6 @@ static void file_with_a_damaged_frame_is_not_sealed_and_not_touched(void **state
 	fixture_free(&c.f);
 }
 
-static uint64_t file_frames(const struct fixture *f, uint64_t id)
-{
-	uint64_t count = 0;
-
-	for (uint64_t number = 1; number < f->next; number++)
-		count += f->places[number].file_id == id;
-	return count;
-}
-
-static int (*pread_of_the_world)(void *, int, void *, size_t, uint64_t, size_t *);
-static unsigned preads;
-
-static int counted_pread(void *world, int file, void *bytes, size_t length, uint64_t offset, size_t *done)
-{
-	preads++;
-	return pread_of_the_world(world, file, bytes, length, offset, done);
-}
-
-/* The first file was begun by the start, which notes nothing; those that the log begins itself are noted. */
-static void file_whose_frames_were_noted_is_sealed_without_a_read(void **state)
-{
-	struct closed c;
-	struct seal_job job;
-	struct footer_memory memory;
-	struct footer footer;
-
-	(void)state;
-	make_closed(&c);
-	pread_of_the_world = c.f.world->ops.pread;
-	c.f.world->ops.pread = counted_pread;
-	preads = 0;
-	assert_true(fixture_seal(&c.f, NULL));
-	assert_true(preads > 0);
-	while (c.f.born < 3)
-		fixture_write(&c.f, 900);
-	fixture_sync(&c.f);
-	c.name.id = c.f.places[c.frames + 1].file_id;
-	assert_true(log_seal_start(c.f.log, UINT64_MAX));
-	preads = 0;
-	memory_world_seal_finish(c.f.world, &job);
-	assert_int_equal(job.result, ERR_OK);
-	assert_int_equal(job.id, c.name.id);
-	assert_int_equal(preads, 0);
-	assert_true(open_footer(c.f.world, &c.name, &memory, &footer));
-	assert_int_equal(footer_count(&footer, FOOTER_EXTENTS), file_frames(&c.f, c.name.id));
-	free(job.topics);
-	free(job.keys);
-	fixture_free(&c.f);
-}
-
-/* What was taken back after a failed write is in no footer: such a file is read. */
-static void notes_of_a_file_that_was_left_after_a_failed_write_are_not_used(void **state)
-{
-	struct fixture f;
-	struct seal_job job;
-	unsigned sealed = 0;
-
-	(void)state;
-	fixture_init(&f, 3, 'w', SMALL_FILE);
-	f.holds_seals = true;
-	assert_int_equal(fixture_start(&f), ERR_OK);
-	while (f.born < 2)
-		fixture_write(&f, 900);
-	fixture_write(&f, 900);
-	assert_int_equal(fixture_append(&f, 900, false), ERR_OK);
-	memory_world_fail(f.world, MEMORY_PWRITE, 0, EIO, false);
-	assert_int_equal(log_write(f.log), ERR_IO);
-	f.next--;
-	while (fixture_jobs(&f))
-		;
-	while (f.born < 5)
-		fixture_write(&f, 900);
-	fixture_sync(&f);
-	pread_of_the_world = f.world->ops.pread;
-	f.world->ops.pread = counted_pread;
-	while (log_seal_start(f.log, UINT64_MAX)) {
-		preads = 0;
-		memory_world_seal_finish(f.world, &job);
-		assert_int_equal(job.result, ERR_OK);
-		assert_int_equal(preads > 0, sealed < 3);
-		log_sealed(f.log, &job);
-		free(job.topics);
-		free(job.keys);
-		sealed++;
-	}
-	assert_int_equal(sealed, 4);
-	fixture_free(&f);
-}
-
 static void frame_whose_chain_is_broken_is_not_sealed(void **state)
 {
 	struct closed c;
@@ -359,31 +269,6 @@ static void file_with_frames_that_a_start_has_not_answered_is_not_sealed(void **
 	assert_false(log_seal_start(f.log, UINT64_MAX));
 	log_settled(f.log);
 	assert_true(log_seal_start(f.log, UINT64_MAX));
-	fixture_free(&f);
-}
-
-/* Any number of them may wait then, and notes are memory. */
-static void files_that_wait_for_the_answers_of_a_start_are_read_when_they_are_sealed(void **state)
-{
-	struct fixture f;
-	struct seal_job job;
-
-	(void)state;
-	fixture_init(&f, 3, 'w', SMALL_FILE);
-	f.holds_seals = f.unsettled = true;
-	assert_int_equal(fixture_start(&f), ERR_OK);
-	while (f.born < 4)
-		fixture_write(&f, 900);
-	fixture_sync(&f);
-	log_settled(f.log);
-	pread_of_the_world = f.world->ops.pread;
-	f.world->ops.pread = counted_pread;
-	for (unsigned sealed = 0; sealed < 3; sealed++) {
-		preads = 0;
-		assert_true(fixture_seal(&f, &job));
-		assert_int_equal(job.result, ERR_OK);
-		assert_true(preads > 0);
-	}
 	fixture_free(&f);
 }
 
@@ -612,12 +497,9 @@ int main(void)
 		cmocka_unit_test(death_at_any_call_of_sealing_leaves_every_frame),
 		cmocka_unit_test(failure_of_any_call_of_sealing_is_told_and_harms_nothing),
 		cmocka_unit_test(file_with_a_damaged_frame_is_not_sealed_and_not_touched),
-		cmocka_unit_test(file_whose_frames_were_noted_is_sealed_without_a_read),
-		cmocka_unit_test(notes_of_a_file_that_was_left_after_a_failed_write_are_not_used),
 		cmocka_unit_test(frame_whose_chain_is_broken_is_not_sealed),
 		cmocka_unit_test(file_is_sealed_only_when_synced_published_and_left_for_good),
 		cmocka_unit_test(file_with_frames_that_a_start_has_not_answered_is_not_sealed),
-		cmocka_unit_test(files_that_wait_for_the_answers_of_a_start_are_read_when_they_are_sealed),
 		cmocka_unit_test(fifth_unsealed_file_waits_until_one_is_sealed),
 		cmocka_unit_test(files_that_cannot_be_opened_for_sealing_stop_no_append),
 		cmocka_unit_test(sealing_without_space_makes_the_log_full_until_there_is_some),

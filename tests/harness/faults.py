@@ -50,12 +50,14 @@ class Plan:
     def wait_still(self, call, seconds):
         """Until there has been no such call for so long: what happens by itself, like a sync mark or the sealing of a file that was left, has happened."""
         place, seen, since = RULES - 1, None, 0
-        self.count(call, place)
-        until = time.monotonic() + 30
-        while time.monotonic() < until and (seen != self.counted(place) or time.monotonic() - since < seconds):
+
+        def still():
+            nonlocal seen, since
             if seen != self.counted(place):
                 seen, since = self.counted(place), time.monotonic()
-            time.sleep(0.02)
+            return time.monotonic() - since >= seconds
+        self.count(call, place)
+        until(still, what="the end of %s calls" % call)
         struct.pack_into("<Q", self.map, place * RULE + 16, 0)
 
     def clear(self):

@@ -60,8 +60,8 @@ BUGS = [
     ("cap adds a loss for each file that goes", "logd/files.c", "if (loss->reason != REASON_CAP || loss->to + 1 != from)", "if (loss != NULL)", EPHEMERAL),
     ("D5 lists stand still at topics that are not shown", "common/catalogue.c", " && catalogue_get(&map->topics[slot].id) != 0)", ")", ("tests/test_full_start", [])),
     ("D5 a list leaves out topics that are not shown", "worker/api_topic_read.c", "if (exchange->partial) { /* a list says", "if (false) { /* a list says", ("tests/test_api", [])),
-    ("notes of files that wait for a start's answers are kept", "logd/log_roll.c", "if (!log->settling) /* else", "if (true) /* else", ("tests/test_seal", [])),
-    ("a footer names frames that were taken back", "logd/log_seal.c", "if (file->notes && file->notes->end != file->end)", "if (false)", ("tests/test_seal", [])),
+    ("notes of files that wait for a start's answers are kept", "logd/log_roll.c", "if (!log->settling) /* else", "if (true) /* else", ("tests/test_footer_notes", [])),
+    ("a footer names frames that were taken back", "logd/log_seal.c", "if (file->notes && file->notes->end != file->end)", "if (false)", ("tests/test_footer_notes", [])),
     ("a start reads the space of files", "logd/ops_system.c", "(void)posix_fadvise(*file, 0, 0, POSIX_FADV_RANDOM);", ";", ("tests/test_ops_system", [])),
     ("evicted objects keep their memory", "logd/ops_system.c", "\t\tclose(system->ephemeral[i].fd);\n\t\tsystem->ephemeral_count--;", "\t\tsystem->ephemeral_count--;", ("tests/test_ops_system", [])),
     # ---- E: rings and hostile workers ----

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 
 PIECE = 64 << 10
 
@@ -55,6 +56,13 @@ class SmallDisk:
         os.unlink(self.ballast)
 
     def close(self):
-        if self.mounted:
-            self.run("umount", self.path)
+        deadline = time.monotonic() + 20
+        while self.mounted:
+            try:
+                self.run("umount", self.path)
+                self.mounted = False
+            except OSError:  # processes that were killed let go of it a moment later
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
         shutil.rmtree(self.root, ignore_errors=True)
